@@ -1,0 +1,418 @@
+"""What crosses from one stage to the next: written whole or not at all, checked both ways.
+
+Chips travel as Parquet that Hugging Face ``datasets`` opens directly (``Image()`` features, the
+``huggingface`` schema metadata, 100-row groups). Flat tables travel as CSV under a pandera schema.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pyarrow
+import pyarrow.parquet as pq
+from PIL import Image
+
+from groundsynth.atomic import atomic_path, write_json  # noqa: F401  (offered to every stage)
+from groundsynth.errors import GroundsynthError
+from groundsynth.legend import SHARE_COLUMNS, check_map
+
+ROW_GROUP = 100
+
+
+def read_json(path: Path, remake: str) -> dict:
+    """Read a JSON artefact; ``remake`` is the command that makes it, for the message."""
+    _must_exist(path, remake)
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise GroundsynthError(f"{path}: not valid JSON ({error}); remake it: {remake}") from None
+
+
+def remake_command(path: Path) -> str:
+    """Return the command that makes an artefact again."""
+    from groundsynth.paths import project_root
+
+    try:
+        shown = Path(path).resolve().relative_to(project_root())
+    except ValueError:
+        shown = path
+    parts = Path(shown).parts
+    named = len(parts) > 1 and parts[0] == "results" and parts[1] not in ("laptop", "scratch")
+    study = f" --configfile config/{parts[1]}.yaml" if named else ""
+    return f"snakemake --cores all{study} --force {shown}"
+
+
+# --- flat tables -----------------------------------------------------------------------------
+
+_fraction = pa.Check.in_range(0, 1)
+
+
+def _column(kind: type | str, *checks: pa.Check, nullable: bool = False) -> pa.Column:
+    return pa.Column(kind, checks=list(checks), nullable=nullable, coerce=True)
+
+
+METRIC_COLUMNS = (
+    "study", "stage", "system", "arm", "regime", "metric", "class", "value", "low", "high", "n", "seeds",
+)  # fmt: skip
+
+TABLES: dict[str, pa.DataFrameSchema] = {
+    # the one table of numbers; empty text where a column does not apply
+    "metrics": pa.DataFrameSchema(
+        {
+            **{name: _column(str) for name in METRIC_COLUMNS[:7]},
+            "value": _column(float, nullable=True),
+            "low": _column(float, nullable=True),
+            "high": _column(float, nullable=True),
+            "n": _column("Int64", nullable=True),
+            "seeds": _column("Int64", nullable=True),
+        },
+        checks=[
+            pa.Check(
+                lambda t: t["low"].isna() | t["high"].isna() | (t["low"] <= t["high"]),
+                error="low must not exceed high",
+            )
+        ],
+        strict=True,
+    ),
+    # one row per spatial block
+    "blocks": pa.DataFrameSchema(
+        {
+            "block": _column(int),
+            "ground": _column(int, pa.Check.ge(0)),  # pieces of ground that do not touch
+            "group": _column(int),  # -1 in a held-out region
+            "split": _column(str, pa.Check.isin(["train", "val", "test", "hidden", "region"])),
+            "row": _column(int),
+            "col": _column(int),
+            "height": _column(int),
+            "width": _column(int),
+            **{f"pixels_{k}": _column(int, pa.Check.ge(0)) for k in range(len(SHARE_COLUMNS))},
+        },
+        unique=["block"],
+        strict=True,
+    ),
+    # one row per synthetic chip: the map it was made with or from, against the labeller's map
+    "agreement": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "system": _column(str),
+            "agreement": _column(float, _fraction, nullable=True),
+            "kappa": _column(float, pa.Check.in_range(-1, 1), nullable=True),
+            "trust": _column(float, _fraction),
+            **{f"iou_{k}": _column(float, _fraction, nullable=True) for k in range(len(SHARE_COLUMNS))},
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
+    # one row per caption
+    "captions": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "system": _column(str),  # "real" or a generating system
+            "caption_index": _column(int, pa.Check.ge(0)),
+            "caption": _column(str, pa.Check.str_length(min_value=1)),
+            "mode": _column(str, pa.Check.isin(["map", "image", "both"])),
+            "writer": _column(str),
+            "writer_version": _column(str),
+            "prompt": _column(str),
+            "seed": _column("int64"),
+        },
+        unique=["chip_id", "caption_index", "writer"],
+        strict=True,
+    ),
+    # one row per claim of a caption
+    "claims": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "system": _column(str),
+            "caption_index": _column(int),
+            "kind": _column(str),
+            "text": _column(str),
+            "verdict": _column(str, pa.Check.isin(["true", "false", "not checkable"])),
+        },
+        strict=True,
+    ),
+    # one row per synthetic chip: everything the verdict rests on
+    "certificate": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "system": _column(str),
+            "generator": _column(str),
+            "seed": _column("int64"),
+            "condition": _column(str),
+            "model_hash": _column(str),
+            "agreement": _column(float, nullable=True),
+            "kappa": _column(float, nullable=True),
+            "trust": _column(float),
+            "claim_precision": _column(float, _fraction, nullable=True),
+            "claims": _column(int),
+            "nearest_train": _column(float),
+            "nearest_chip": _column(str),
+            "unlike_real": _column(float),
+            "verdict": _column(str, pa.Check.isin(["keep", "drop"])),
+            "reason": _column(str),
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
+    # one row per training of a segmenter: what it saw, how long it took, which checkpoint was kept
+    "runs": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "fold": _column(int, pa.Check.ge(0)),
+            "real_chips": _column(int, pa.Check.ge(0)),
+            "synthetic_chips": _column(int, pa.Check.ge(0)),
+            "seconds": _column(float, pa.Check.ge(0)),
+            "best_step": _column(int, pa.Check.gt(0)),
+            "val_miou": _column(float, _fraction),
+        },
+        unique=["arm", "seed", "fold"],
+        strict=True,
+    ),
+    # one row per validation of a training: its learning curve
+    "history": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "step": _column(int, pa.Check.gt(0)),
+            "loss": _column(float),
+            "val_miou": _column(float, _fraction),
+        },
+        unique=["arm", "seed", "step"],
+        strict=True,
+    ),
+    # true positives, false positives, false negatives per test chip, class, arm and seed
+    "counts": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "split": _column(str, pa.Check.isin(["val", "test"])),
+            "chip_id": _column(str),
+            "block": _column(int),
+            "class": _column(int, pa.Check.in_range(0, len(SHARE_COLUMNS) - 1)),
+            "tp": _column(int, pa.Check.ge(0)),
+            "fp": _column(int, pa.Check.ge(0)),
+            "fn": _column(int, pa.Check.ge(0)),
+        },
+        unique=["arm", "seed", "split", "chip_id", "class"],
+        strict=True,
+    ),
+}
+
+
+def _text_columns(kind: str) -> list[str]:
+    return [name for name, column in TABLES[kind].columns.items() if "str" in str(column.dtype)]
+
+
+def check_table(table: pd.DataFrame, kind: str, where: Path, remake: str = "") -> pd.DataFrame:
+    """Return ``table`` coerced to its schema, or say which rule it breaks and in how many rows.
+
+    Raises:
+        GroundsynthError: file, rule, number of rows, and the command that remakes it.
+    """
+    table = table.assign(**{name: table[name].fillna("") for name in _text_columns(kind) if name in table})
+    try:
+        return TABLES[kind].validate(table, lazy=True)[list(TABLES[kind].columns)]
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases
+        first = cases.iloc[0]
+        rows = cases[cases["check"] == first["check"]]["index"].nunique(dropna=True) or len(table)
+        cure = remake or remake_command(where)
+        raise GroundsynthError(
+            f"{where}: breaks the rule '{first['check']}' of table '{kind}' "
+            f"(column {first['column']}, value {first['failure_case']!r}) in {rows} rows; remake it: {cure}"
+        ) from None
+
+
+def write_table(table: pd.DataFrame, path: Path, kind: str) -> None:
+    """Check and write a flat table as CSV, atomically."""
+    table = check_table(table, kind, path)
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def read_table(path: Path, kind: str) -> pd.DataFrame:
+    """Read and check a flat table."""
+    _must_exist(path, remake_command(path))
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(_text_columns(kind), str))
+    except (ValueError, pd.errors.ParserError) as error:
+        raise GroundsynthError(
+            f"{path}: not a readable table ({error}); remake it: {remake_command(path)}"
+        ) from None
+    return check_table(table, kind, path)
+
+
+def metric_row(
+    study: str, stage: str, metric: str, value: float, *, system: str = "", arm: str = "",
+    regime: str = "", class_: str = "", low: float | None = None, high: float | None = None,
+    n: int | None = None, seeds: int | None = None,
+) -> dict:  # fmt: skip
+    """Return one row of the one table of numbers (see ``TABLES['metrics']``)."""
+    return dict(
+        zip(
+            METRIC_COLUMNS,
+            (study, stage, system, arm, regime, metric, class_, value, low, high, n, seeds),
+            strict=True,
+        )
+    )
+
+
+def write_metrics(rows: list[dict], path: Path) -> pd.DataFrame:
+    """Write a stage's ``metrics.csv`` from rows made by :func:`metric_row`; return the table."""
+    table = pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+    write_table(table, path, "metrics")
+    return read_table(path, "metrics")
+
+
+# --- chips -----------------------------------------------------------------------------------
+
+_SHARED = {"chip_id": "string", "image": "image", "mask": "image"}
+_SHARES = dict.fromkeys(SHARE_COLUMNS, "float64")
+CHIPS: dict[str, dict[str, str]] = {
+    # real chips, stage 01; shares are of the labelled pixels
+    "real": {
+        **_SHARED, **_SHARES, "labelled": "float64", "scene": "string", "split": "string",
+        "block": "int64", "row": "int64", "col": "int64", "crs": "string",
+        **{f"transform_{k}": "float64" for k in "abcdef"},
+    },
+    # synthetic chips, stage 03; the mask is all 255 where the system makes none
+    "synthetic": {
+        **_SHARED, **_SHARES, "system": "string", "generator": "string", "seed": "int64",
+        "condition": "string", "condition_transform": "int64", "no_label_rate": "float64",
+        "model_hash": "string",
+    },
+    # the labeller's maps of synthetic chips, stage 04: 'mask' is the label, 'trust' the
+    # probability (0…255) of the named class
+    "labels": {"chip_id": "string", "mask": "image", "trust": "image", "system": "string"},
+}  # fmt: skip
+
+
+def encode_png(array: np.ndarray) -> bytes:
+    """Encode (h, w) or (h, w, 3) uint8 as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array, np.uint8)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def decode_png(data: bytes) -> np.ndarray:
+    """Decode PNG bytes to (h, w) or (h, w, 3) uint8."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture)
+
+
+def _features(kind: str):
+    from datasets import Features, Value
+    from datasets import Image as ImageFeature
+
+    return Features(
+        {name: ImageFeature() if type_ == "image" else Value(type_) for name, type_ in CHIPS[kind].items()}
+    )
+
+
+def write_chips(chips: pd.DataFrame | Iterable[pd.DataFrame], path: Path, kind: str) -> None:
+    """Write chips as one Parquet shard, atomically.
+
+    Args:
+        chips: one row per chip with the columns of ``CHIPS[kind]``; image columns hold (h, w, 3)
+            or (h, w) uint8 arrays. Or several such tables, written one after the other, so that
+            only one need be in memory.
+        kind: ``real``, ``synthetic`` or ``labels``.
+
+    Raises:
+        GroundsynthError: wrong columns, a chip_id that repeats, or a full disk; nothing is written then.
+    """
+    schema, seen = _features(kind).arrow_schema, set()
+    tables = [chips] if isinstance(chips, pd.DataFrame) else chips
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        waiting = schema.empty_table()
+        for table in tables:
+            _check_chips(table, path, kind, seen)
+            for start in range(0, len(table), ROW_GROUP):
+                rows = _encode_chips(table.iloc[start : start + ROW_GROUP], kind, schema)
+                waiting = pyarrow.concat_tables([waiting, rows])
+                if len(waiting) >= ROW_GROUP:
+                    writer.write_table(waiting.slice(0, ROW_GROUP).combine_chunks())
+                    waiting = waiting.slice(ROW_GROUP)
+        if len(waiting):
+            writer.write_table(waiting.combine_chunks())
+
+
+def _check_chips(chips: pd.DataFrame, path: Path, kind: str, seen: set[str]) -> None:
+    """Stop unless columns are those of the kind and no chip_id repeats; add those of ``chips`` to ``seen``."""
+    odd = sorted(set(chips.columns) ^ set(CHIPS[kind]))
+    if odd:
+        raise GroundsynthError(f"{path}: columns {odd} do not match the '{kind}' chips; see artifacts.CHIPS")
+    repeat = int((chips["chip_id"].duplicated() | chips["chip_id"].isin(seen)).sum())
+    if repeat:
+        raise GroundsynthError(f"{path}: chip_id must be unique; {repeat} repeat")
+    seen.update(chips["chip_id"])
+
+
+def _encode_chips(chips: pd.DataFrame, kind: str, schema: pyarrow.Schema) -> pyarrow.Table:
+    columns = [
+        [
+            {"bytes": encode_png(a), "path": f"{i}.png"}
+            for a, i in zip(chips[name], chips["chip_id"], strict=True)
+        ]
+        if type_ == "image"
+        else chips[name].tolist()
+        for name, type_ in CHIPS[kind].items()
+    ]
+    return pyarrow.table(
+        [pyarrow.array(c, type=schema.field(n).type) for c, n in zip(columns, CHIPS[kind], strict=True)],
+        schema=schema,
+    )
+
+
+def read_chips(
+    path: Path, kind: str, where: Callable[[pd.DataFrame], pd.Series] | None = None, pictures: bool = True
+) -> pd.DataFrame:
+    """Read and check one shard of chips; image columns come back as uint8 arrays.
+
+    Args:
+        pictures: False leaves the image columns out, and they are not read.
+        where: keeps the rows for which it returns True; called with the flat columns only, so
+            that what is not wanted is not decoded.
+
+    Raises:
+        GroundsynthError: missing or unreadable file, wrong columns, map values outside the legend.
+    """
+    remake = remake_command(path)
+    _must_exist(path, remake)
+    try:
+        names = pq.read_schema(path).names
+        flat = [name for name in names if CHIPS[kind].get(name) != "image"]
+        table = pq.read_table(path, columns=None if pictures else flat)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise GroundsynthError(f"{path}: not readable Parquet ({error}); remake it: {remake}") from None
+    if names != list(CHIPS[kind]):
+        odd = sorted(set(names) ^ set(CHIPS[kind]))
+        raise GroundsynthError(f"{path}: columns {odd} do not match the '{kind}' chips; remake it: {remake}")
+    shown = [name for name, type_ in CHIPS[kind].items() if type_ == "image" and pictures]
+    frame = table.drop_columns(shown).to_pandas()
+    if where is not None:
+        keep = np.flatnonzero(where(frame))
+        table, frame = table.take(keep), frame.iloc[keep].reset_index(drop=True)
+    for name in shown:
+        cells = table.column(name).to_pylist()
+        try:
+            frame[name] = [decode_png(cell["bytes"]) for cell in cells]
+        except Exception as error:
+            raise GroundsynthError(
+                f"{path}: a broken PNG in column '{name}' ({error}); remake it: {remake}"
+            ) from None
+    if len(frame) and pictures:
+        check_map(np.stack(frame["mask"]), str(path))
+    return frame[[name for name in CHIPS[kind] if name in frame]]
+
+
+def _must_exist(path: Path, remake: str) -> None:
+    if not Path(path).is_file():
+        raise GroundsynthError(f"{path}: missing; make it first: {remake}")

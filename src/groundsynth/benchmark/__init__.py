@@ -1,0 +1,1 @@
+"""What synthetic data is worth to a model that people train."""

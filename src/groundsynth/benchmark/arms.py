@@ -1,0 +1,64 @@
+"""Arms: the training sets that are compared, each read from its published name.
+
+========================  ===================================================================
+``real``                  the real training chips: the reference of every comparison
+``synthetic:<system>``    the chips of one generating system and nothing else
+``real+<system>``         both; every batch draws them in the configured ratio
+========================  ===================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from groundsynth.errors import GroundsynthError
+
+REFERENCE = "real"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training set: whether it holds real chips, and whose synthetic ones ('' = none)."""
+
+    name: str
+    real: bool
+    system: str = ""
+
+
+def parse_arm(name: str, systems: Sequence[str]) -> Arm:
+    """Return the arm a name stands for.
+
+    Raises:
+        GroundsynthError: a name of another form, or a system that was not generated.
+    """
+    if name == REFERENCE:
+        return Arm(name, real=True)
+    for prefix, real in (("synthetic:", False), ("real+", True)):
+        if name.startswith(prefix):
+            return Arm(name, real, _known(name, name.removeprefix(prefix), systems))
+    raise GroundsynthError(
+        f"arm '{name}' is none of real, synthetic:<system>, real+<system>; correct it under benchmark: arms"
+    )
+
+
+def _known(name: str, system: str, systems: Sequence[str]) -> str:
+    if system not in systems:
+        raise GroundsynthError(
+            f"arm '{name}' asks for system '{system}', but generated are {', '.join(systems) or 'none'}; add "
+            "it under generate: systems or drop the arm"
+        )
+    return system
+
+
+def parse_arms(names: Sequence[str], systems: Sequence[str]) -> list[Arm]:
+    """Return all arms of a benchmark; ``real`` must be among them and none may repeat."""
+    repeated = [name for name in names if list(names).count(name) > 1]
+    if repeated:
+        raise GroundsynthError(f"arm '{repeated[0]}' is listed twice; name it once under benchmark: arms")
+    if REFERENCE not in names:
+        raise GroundsynthError(
+            f"arms {list(names)} lack '{REFERENCE}', the reference of every difference; add it under "
+            "benchmark: arms"
+        )
+    return [parse_arm(name, systems) for name in names]

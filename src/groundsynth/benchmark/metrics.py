@@ -1,0 +1,102 @@
+"""Counts first, scores later: confusion tables per chip, then IoU, agreement and kappa.
+
+Unlabelled pixels of the reference never count. A class the reference does not hold has no IoU
+(NaN), neither 0 nor 1; the pixels wrongly given to it still cost the classes they were taken from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from groundsynth.errors import GroundsynthError
+from groundsynth.legend import NO_LABEL, NUM_CLASSES
+
+
+def confusions(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Count pixels per chip, reference class and named class.
+
+    Args:
+        labels: (n, h, w) uint8 named classes 0…6.
+        truth: (n, h, w) uint8 reference classes 0…6, 255 = no label, which is ignored.
+
+    Returns:
+        (n, 7, 7) int64, rows the reference, columns the name given.
+
+    Raises:
+        GroundsynthError: shapes that differ, or a named class outside 0…6.
+    """
+    labels, truth = np.asarray(labels), np.asarray(truth)
+    if labels.shape != truth.shape:
+        raise GroundsynthError(
+            f"labels of shape {labels.shape} against a reference of shape {truth.shape}; they must be equal, "
+            "so compare chips of one size in one order"
+        )
+    chip = np.broadcast_to(np.arange(len(truth))[:, None, None], truth.shape)
+    known = truth != NO_LABEL
+    if (labels[known] >= NUM_CLASSES).any():
+        raise GroundsynthError(
+            f"named class {labels[known].max()} is not in the legend (0…{NUM_CLASSES - 1}); a segmenter "
+            "names a class for every pixel, so pass its labels and not a map with gaps"
+        )
+    cell = (chip[known] * NUM_CLASSES + truth[known]) * NUM_CLASSES + labels[known]
+    counts = np.bincount(cell, minlength=len(truth) * NUM_CLASSES**2)
+    return counts.reshape(len(truth), NUM_CLASSES, NUM_CLASSES)
+
+
+def counts_of(table: np.ndarray) -> np.ndarray:
+    """Return true positives, false positives and false negatives: (…, 7, 7) to (…, 7, 3)."""
+    hits = np.diagonal(table, axis1=-2, axis2=-1)
+    return np.stack([hits, table.sum(-2) - hits, table.sum(-1) - hits], axis=-1)
+
+
+def count_chips(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the counts of every chip, (n, 7, 3) int64; see :func:`confusions`."""
+    return counts_of(confusions(labels, truth))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray, defined: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=defined)
+
+
+def class_iou(counts: np.ndarray) -> np.ndarray:
+    """Return intersection over union per class, in [0, 1]: (…, 7, 3) counts to (…, 7).
+
+    NaN where the reference lacks the class.
+    """
+    hits, false, missed = np.moveaxis(np.asarray(counts, float), -1, 0)
+    return _ratio(hits, hits + false + missed, hits + missed > 0)
+
+
+def mean_iou(counts: np.ndarray, classes: Sequence[int] = range(NUM_CLASSES)) -> np.ndarray:
+    """Return the mean IoU over those of ``classes`` that occur: (…, 7, 3) counts to (…).
+
+    NaN where none of them occurs.
+    """
+    values = class_iou(counts)[..., list(classes)]
+    present = ~np.isnan(values)
+    return _ratio(np.nansum(values, -1), present.sum(-1), present.any(-1))
+
+
+def pooled_iou(counts: np.ndarray, classes: Sequence[int]) -> np.ndarray:
+    """Return one IoU over the summed counts of several (rare) classes: (…, 7, 3) to (…)."""
+    pooled = np.asarray(counts)[..., list(classes), :].sum(-2, keepdims=True)
+    return class_iou(pooled)[..., 0]
+
+
+def agreement(table: np.ndarray) -> np.ndarray:
+    """Return the share of labelled pixels on which both maps agree: (…, 7, 7) to (…)."""
+    total = table.sum((-1, -2))
+    return _ratio(np.trace(table, axis1=-2, axis2=-1), total, total > 0)
+
+
+def kappa(table: np.ndarray) -> np.ndarray:
+    """Return Cohen's kappa, agreement corrected for chance, in [-1, 1]: (…, 7, 7) to (…).
+
+    NaN where chance alone would agree everywhere (both maps hold one and the same class).
+    """
+    total = table.sum((-1, -2))
+    by_chance = (table.sum(-1) * table.sum(-2)).sum(-1)  # times total²
+    expected = _ratio(by_chance, total.astype(float) ** 2, total > 0)
+    return _ratio(agreement(table) - expected, 1 - expected, expected < 1)

@@ -1,0 +1,1 @@
+"""Writers that describe a chip in words."""

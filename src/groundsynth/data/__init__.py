@@ -1,0 +1,1 @@
+"""Scenes on disk to chips: download, read, stretch, split by space, cut."""

@@ -1,0 +1,30 @@
+"""The synthetic chips of a study, read over generators, systems and shards as one table."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from groundsynth.artifacts import read_chips
+from groundsynth.paths import stage_dir
+
+
+def read_synthetic(
+    study: str, fold: int, generators: list[str], systems: list[str], shards: int
+) -> pd.DataFrame:
+    """Return every synthetic chip of one fold (columns ``CHIPS['synthetic']``).
+
+    Args:
+        generators: names ``<policy>-s<seed>``, as stage 02 writes them.
+        systems: ``joint``, ``mask``, ``image``.
+        shards: number of shards each system was generated in.
+    """
+    parts = [
+        read_chips(
+            stage_dir(study, "03_generate", fold, generator, system, str(shard)) / "chips.parquet",
+            "synthetic",
+        )
+        for generator in generators
+        for system in systems
+        for shard in range(shards)
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,1 @@
+"""Networks and their training: the any-to-any denoiser and the segmenter."""

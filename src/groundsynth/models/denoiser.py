@@ -1,0 +1,165 @@
+"""The one model: a denoiser over image ⊕ map with a noise level for each.
+
+Preconditioning follows Karras et al. 2022 (EDM, Table 1), applied to each part with its own sigma:
+``D(x) = c_skip·x + c_out·F(c_in·x, c_noise)``. The network F is a ``diffusers`` U-Net; the second
+noise level enters through its class embedding. The U-Net works on pixel-unshuffled patches, which
+makes it cheap but blind to where in a patch a pixel lies; three convolutions at full resolution
+after it see every pixel with its neighbours, and remove the grain that patches leave behind.
+
+Under much noise only averages over many pixels still say anything, and the group normalisation of a
+U-Net wipes out what is constant over a chip. So the means over squares of 8 pixels and over the whole
+chip, whose noise is 8 and ``chip_size`` times weaker, are given to it as channels of their own, scaled
+like the rest. Without them all chips come out about equally bright, and their maps equally mixed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+from torch.nn import functional as nnf
+
+from groundsynth.artifacts import atomic_path, read_json
+from groundsynth.errors import GroundsynthError
+from groundsynth.models.bits import BITS
+from groundsynth.models.colour import SIGMA_DATA, Whitening
+from groundsynth.models.noise import ABSENT, CLEAN, NOISY
+
+IMAGE_CHANNELS = 3
+CHANNELS = IMAGE_CHANNELS + BITS
+FEATURES = 16  # per pixel, from the U-Net to the convolutions at full resolution
+SQUARE = 8  # side of the squares whose means are given to the network
+WEIGHTS = "denoiser.safetensors"
+FLAGS = 4  # image clean, image absent, map clean, map absent
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """Everything needed to build the network again and to read its channels."""
+
+    chip_size: int
+    channels: tuple[int, ...]
+    layers_per_block: int
+    patch: int
+    codes: tuple[int, ...]
+    whitening: Whitening
+
+
+class Denoiser(nn.Module):
+    """Predicts the clean image and map from noisy, clean or absent ones."""
+
+    def __init__(self, config: DenoiserConfig):
+        super().__init__()
+        self.config = config
+        deepest = len(config.channels) - 1
+        self.network = UNet2DConditionModel(
+            sample_size=config.chip_size // config.patch,
+            in_channels=CHANNELS * (config.patch**2 + 2) + FLAGS,
+            out_channels=FEATURES * config.patch**2,
+            block_out_channels=config.channels,
+            layers_per_block=config.layers_per_block,
+            down_block_types=("DownBlock2D",) * deepest + ("AttnDownBlock2D",),
+            mid_block_type="UNetMidBlock2D",
+            up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * deepest,
+            norm_num_groups=16,
+            attention_head_dim=32,
+            class_embed_type="timestep",
+        )
+        self.head = nn.Sequential(
+            nn.Conv2d(FEATURES + CHANNELS, 2 * FEATURES, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(2 * FEATURES, 2 * FEATURES, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(2 * FEATURES, CHANNELS, 3, padding=1),
+        )
+
+    def raw(
+        self,
+        x: torch.Tensor,
+        sigma_image: torch.Tensor,
+        sigma_mask: torch.Tensor,
+        image_state: torch.Tensor,
+        mask_state: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the network's raw output F, (n, 6, h, w).
+
+        Args:
+            x: (n, 6, h, w): whitened image (3) and bits (3), noisy at their levels.
+            sigma_image: (n,) noise level of the image; ignored unless its state is noisy.
+            sigma_mask: the same for the map.
+            image_state: (n,) 0 noisy, 1 clean, 2 absent.
+            mask_state: the same for the map.
+        """
+        sigma, state = per_channel(sigma_image, sigma_mask), per_channel(image_state, mask_state)
+        scale = torch.where(state == NOISY, (sigma**2 + SIGMA_DATA**2).rsqrt(), 1 / SIGMA_DATA)
+        scaled = torch.where(state == ABSENT, torch.zeros_like(x), x * scale)
+        flags = torch.stack(
+            [image_state == CLEAN, image_state == ABSENT, mask_state == CLEAN, mask_state == ABSENT], dim=1
+        )
+        patches = nnf.pixel_unshuffle(scaled, self.config.patch)
+        means = [
+            self._means(x, sigma, state, side, patches.shape[2:]) for side in (SQUARE, self.config.chip_size)
+        ]
+        flags = flags.to(x.dtype)[:, :, None, None].expand(-1, -1, *patches.shape[2:])
+        out = self.network(
+            torch.cat([patches, *means, flags], dim=1),
+            _level(sigma_image, image_state),
+            encoder_hidden_states=None,
+            class_labels=_level(sigma_mask, mask_state),
+        ).sample
+        return self.head(torch.cat([nnf.pixel_shuffle(out, self.config.patch), scaled], dim=1))
+
+    def _means(
+        self, x: torch.Tensor, sigma: torch.Tensor, state: torch.Tensor, side: int, size: torch.Size
+    ) -> torch.Tensor:
+        """Return means over squares of ``side`` pixels at unit variance, spread over ``size``: (n, 6, h, w)."""
+        left = torch.where(state == NOISY, sigma / side, torch.zeros_like(sigma))  # noise of the mean
+        means = nnf.avg_pool2d(x, side) * (left**2 + SIGMA_DATA**2).rsqrt()
+        means = torch.where(state == ABSENT, torch.zeros_like(means), means)
+        return nnf.interpolate(means, size=size, mode="nearest")
+
+    def save(self, folder: Path) -> None:
+        """Save weights (safetensors) and settings in ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder / WEIGHTS) as temporary:
+            safetensors.torch.save_model(self, temporary)
+        with atomic_path(folder / "denoiser.json") as temporary:
+            temporary.write_text(json.dumps(asdict(self.config), indent=2))
+
+
+def load_denoiser(folder: Path) -> Denoiser:
+    """Load a trained denoiser saved by :meth:`Denoiser.save`.
+
+    Raises:
+        GroundsynthError: no model there, or weights of another architecture.
+    """
+    values = read_json(folder / "denoiser.json", "run stage 02_train_generator")
+    values["whitening"] = Whitening(**{k: _tuples(v) for k, v in values["whitening"].items()})
+    model = Denoiser(DenoiserConfig(**{k: _tuples(v) for k, v in values.items()}))
+    try:
+        safetensors.torch.load_model(model, folder / WEIGHTS)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise GroundsynthError(f"{folder}: not a usable generator ({reason}); train it again") from None
+    return model.eval()
+
+
+def per_channel(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Spread a value per part, (n,) each, over the channels: (n, 6, 1, 1)."""
+    both = torch.cat([image[:, None].expand(-1, IMAGE_CHANNELS), mask[:, None].expand(-1, BITS)], dim=1)
+    return both[:, :, None, None]
+
+
+def _level(sigma: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+    """Return c_noise = ln(sigma)/4 on the scale of a 1,000-step embedding; exact ends for clean, absent."""
+    level = 250 * sigma.clamp(min=1e-3).log() / 4 + 500
+    return torch.where(state == CLEAN, 0.0, torch.where(state == ABSENT, 1000.0, level))
+
+
+def _tuples(value):
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

@@ -1,0 +1,84 @@
+"""Which pairs of noise levels a training draws: the policy that decides what the model can do.
+
+A part of a sample (its image, its map) is *noisy* at a level sigma, *clean*, or *absent*. Clean and
+absent are exact states with flags of their own, not limits of sigma.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from groundsynth.errors import GroundsynthError
+
+NOISY, CLEAN, ABSENT = 0, 1, 2
+
+# row: (state of the image, state of the map); 'joint' gives both the same level
+ROWS = {
+    "joint": (NOISY, NOISY),
+    "independent": (NOISY, NOISY),
+    "mask": (NOISY, CLEAN),
+    "image": (NOISY, ABSENT),
+    "segment": (CLEAN, NOISY),
+}
+POLICIES = {
+    "unified": {"joint": 0.45, "mask": 0.25, "image": 0.12, "segment": 0.08, "independent": 0.10},
+    "joint": {"joint": 1.0},
+    "mask": {"mask": 1.0},
+    "image": {"image": 1.0},
+}
+MASK_FLOOR = 0.1  # a map stays readable under much noise: lower levels teach nothing
+SIGMA_LIMITS = (0.002, 80.0)
+IMAGE_LIKE = 0.7  # share of joint levels drawn like the image's; the others like the map's
+TAIL = 0.1  # share of log-uniform levels up to 80, where layout forms
+
+
+@dataclass
+class NoiseLevels:
+    """Noise levels and states of one batch, each (n,)."""
+
+    image: torch.Tensor
+    mask: torch.Tensor
+    image_state: torch.Tensor
+    mask_state: torch.Tensor
+
+
+def draw_levels(
+    policy: str,
+    n: int,
+    image_noise: tuple[float, float],
+    mask_noise: tuple[float, float],
+    generator: torch.Generator,
+) -> NoiseLevels:
+    """Draw one training batch's noise levels.
+
+    Args:
+        policy: a key of ``POLICIES``, or of ``ROWS`` for one row alone.
+        image_noise: mean and standard deviation of ln(sigma) for the image.
+        mask_noise: the same for the map.
+        generator: the batch's own random generator.
+
+    Raises:
+        GroundsynthError: a policy that does not exist.
+    """
+    rows = POLICIES.get(policy) or ({policy: 1.0} if policy in ROWS else None)
+    if rows is None:
+        raise GroundsynthError(f"policy '{policy}' does not exist; choose one of {', '.join(POLICIES)}")
+    names, weights = zip(*rows.items(), strict=True)
+    row = torch.multinomial(torch.tensor(weights), n, replacement=True, generator=generator)
+    states = torch.tensor([ROWS[name] for name in names])[row]  # (n, 2)
+    image = _draw_sigma(n, image_noise, generator)
+    mask = _draw_sigma(n, mask_noise, generator).clamp(min=MASK_FLOOR)
+    same = torch.tensor([name == "joint" for name in names])[row]
+    shared = torch.where(torch.rand(n, generator=generator) < IMAGE_LIKE, image, mask)
+    return NoiseLevels(
+        torch.where(same, shared, image), torch.where(same, shared, mask), states[:, 0], states[:, 1]
+    )
+
+
+def _draw_sigma(n: int, noise: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
+    normal = torch.randn(n, generator=generator) * noise[1] + noise[0]
+    tail = torch.rand(n, generator=generator) * 5.7 - 1.3  # ln(sigma) uniform: sigma 0.27 … 80
+    use_tail = torch.rand(n, generator=generator) < TAIL
+    return torch.where(use_tail, tail, normal).exp().clamp(*SIGMA_LIMITS)

@@ -1,0 +1,221 @@
+"""Training the denoiser: resumable to the step, averaged weights, one logged loss per part.
+
+Every step's batch, flips and noise come from a generator seeded by (seed, step) alone, so a killed
+training continues on the same path: data order needs no state beyond the step's number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers.training_utils import EMAModel
+from tqdm.auto import tqdm
+
+from groundsynth.artifacts import atomic_path
+from groundsynth.errors import GroundsynthError
+from groundsynth.models.bits import count_adjacency, encode_maps, order_codes
+from groundsynth.models.colour import SIGMA_DATA, fit_whitening
+from groundsynth.models.denoiser import IMAGE_CHANNELS, Denoiser, DenoiserConfig, per_channel
+from groundsynth.models.noise import NOISY, draw_levels
+from groundsynth.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of one training; the fields are those of ``config.Generator``."""
+
+    policy: str
+    seed: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    ema_decay: float
+    channels: tuple[int, ...]
+    layers_per_block: int
+    patch: int
+    image_noise: tuple[float, float]
+    mask_noise: tuple[float, float]
+    log_every: int
+    checkpoint_seconds: float
+
+    def key(self, images: np.ndarray, maps: np.ndarray) -> str:
+        """Name a checkpoint by everything that decides the weights: settings, code and data."""
+        digest = hashlib.sha256(repr(self).encode())
+        for module in sorted(Path(__file__).parent.glob("*.py")):
+            if module.name in ("training.py", "denoiser.py", "noise.py", "bits.py", "colour.py"):
+                digest.update(module.read_bytes())
+        digest.update(np.ascontiguousarray(images))
+        digest.update(np.ascontiguousarray(maps))
+        return digest.hexdigest()[:16]
+
+
+def new_denoiser(images: np.ndarray, maps: np.ndarray, settings: TrainingSettings) -> Denoiser:
+    """Build an untrained denoiser whose colour axes and bit codes fit the training chips."""
+    torch.manual_seed(derive_seed("weights", settings.seed))
+    return Denoiser(
+        DenoiserConfig(
+            chip_size=images.shape[1],
+            channels=tuple(settings.channels),
+            layers_per_block=settings.layers_per_block,
+            patch=settings.patch,
+            codes=order_codes(count_adjacency(maps)),
+            whitening=fit_whitening(images),
+        )
+    )
+
+
+def diffusion_loss(
+    model: Denoiser, x0: torch.Tensor, settings: TrainingSettings, generator: torch.Generator
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the loss of one batch and its parts.
+
+    The weight lambda(sigma) of EDM (eq. 5, Table 1) makes this the plain squared error of F against
+    ``(x0 − c_skip·x)/c_out``. Clean and absent parts bear no loss; each part is averaged over the
+    samples in which it is noisy, then the two are added.
+    """
+    n, device = len(x0), x0.device
+    levels = draw_levels(settings.policy, n, settings.image_noise, settings.mask_noise, generator)
+    noise = torch.randn(x0.shape, generator=generator).to(device)
+    sigma = per_channel(levels.image, levels.mask).to(device)
+    state = per_channel(levels.image_state, levels.mask_state).to(device)
+    x = x0 + torch.where(state == NOISY, sigma, torch.zeros_like(sigma)) * noise
+    out = model.raw(
+        x,
+        levels.image.to(device),
+        levels.mask.to(device),
+        levels.image_state.to(device),
+        levels.mask_state.to(device),
+    )
+    total = sigma**2 + SIGMA_DATA**2
+    target = (x0 - x * SIGMA_DATA**2 / total) * total.sqrt() / (sigma * SIGMA_DATA)
+    error = ((out - target) ** 2 * (state == NOISY)).mean(dim=(2, 3))  # (n, 6)
+    image_n = (levels.image_state == NOISY).sum().clamp(min=1).to(device)
+    mask_n = (levels.mask_state == NOISY).sum().clamp(min=1).to(device)
+    image = error[:, :IMAGE_CHANNELS].mean(1).sum() / image_n
+    mask = error[:, IMAGE_CHANNELS:].mean(1).sum() / mask_n
+    return image + mask, {"image": image.item(), "mask": mask.item()}
+
+
+def train_denoiser(
+    images: np.ndarray,
+    maps: np.ndarray,
+    settings: TrainingSettings,
+    checkpoints: Path,
+    device: torch.device,
+    after_step: Callable[[int], None] | None = None,
+) -> tuple[Denoiser, pd.DataFrame, float]:
+    """Train on real chips and return the averaged model, the loss curve and the seconds spent.
+
+    Args:
+        images: (n, h, w, 3) uint8 training chips.
+        maps: (n, h, w) uint8, 0…6 and 255.
+        checkpoints: folder for checkpoints; the newest one of the same settings, code and data is
+            continued.
+        after_step: called with the number of finished steps (used to test interruption).
+
+    Raises:
+        GroundsynthError: no chips, or a loss that is no longer finite.
+    """
+    if len(images) == 0:
+        raise GroundsynthError(
+            "no training chips: the generator needs at least one; check the split of stage 01"
+        )
+    model = new_denoiser(images, maps, settings).to(device)
+    data = torch.cat([model.config.whitening.whiten(images), encode_maps(maps, model.config.codes)], dim=1)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=1e-3, fused=True
+    )
+    ema = EMAModel(
+        model.parameters(), decay=settings.ema_decay, inv_gamma=1.0, power=0.75, use_ema_warmup=True
+    )
+    path = checkpoints / settings.key(images, maps) / "checkpoint.pt"
+    start, log, spent = _resume(path, model, optimiser, ema)
+    began = saved = time.monotonic()
+    bar = tqdm(
+        range(start, settings.steps), initial=start, total=settings.steps, desc="training", mininterval=5
+    )
+    model.train()
+    for step in bar:
+        generator = torch.Generator().manual_seed(derive_seed("step", settings.seed, step))
+        batch = draw_batch(data, settings.batch_size, generator).to(device)
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(step, settings)
+        loss, parts = diffusion_loss(model, batch, settings, generator)
+        if not math.isfinite(loss.item()):
+            raise GroundsynthError(f"loss is {loss.item()} at step {step}; lower generator.learning_rate")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        ema.step(model.parameters())
+        if step % settings.log_every == 0 or step == settings.steps - 1:
+            log.append({"step": step, "loss": loss.item(), **parts})
+            bar.set_postfix(image=f"{parts['image']:.3f}", mask=f"{parts['mask']:.3f}", refresh=False)
+        if time.monotonic() - saved >= settings.checkpoint_seconds and step + 1 < settings.steps:
+            _save(path, step + 1, log, spent + time.monotonic() - began, model, optimiser, ema)
+            saved = time.monotonic()
+        if after_step is not None:
+            after_step(step + 1)
+    spent += time.monotonic() - began
+    _save(path, settings.steps, log, spent, model, optimiser, ema)
+    ema.copy_to(model.parameters())
+    return model.eval(), pd.DataFrame(log, columns=["step", "loss", "image", "mask"]), spent
+
+
+def draw_batch(data: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw ``n`` chips with replacement, each under one of the eight flips and right-angle turns."""
+    rows = torch.randint(len(data), (n,), generator=generator)
+    turns = torch.randint(8, (n,), generator=generator).tolist()
+    return torch.stack([_transform(data[row], turn) for row, turn in zip(rows.tolist(), turns, strict=True)])
+
+
+def _transform(chip: torch.Tensor, code: int) -> torch.Tensor:
+    turned = torch.rot90(chip, code % 4, dims=(-2, -1))
+    return turned.flip(-1) if code >= 4 else turned
+
+
+def _schedule(step: int, settings: TrainingSettings) -> float:
+    """Linear warm-up, then cosine decay to zero at the last step."""
+    warm = min(1.0, (step + 1) / max(settings.warmup_steps, 1))
+    return warm * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+
+
+def _save(path: Path, step: int, log: list, spent: float, model, optimiser, ema) -> None:
+    state = {
+        "step": step,
+        "log": log,
+        "spent": spent,
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "ema": ema.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _resume(path: Path, model, optimiser, ema) -> tuple[int, list, float]:
+    if not path.is_file():
+        return 0, [], 0.0
+    device = next(model.parameters()).device
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception:
+        tqdm.write(f"{path.name}: checkpoint not readable; training starts again")
+        return 0, [], 0.0
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    ema.load_state_dict(state["ema"])
+    ema.to(device)
+    torch.set_rng_state(state["rng"].cpu())
+    tqdm.write(f"resuming at step {state['step']}")
+    return state["step"], state["log"], state["spent"]

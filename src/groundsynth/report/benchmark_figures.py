@@ -1,0 +1,145 @@
+"""Figures of stage 07, drawn from its small tables (and, for the panel, the maps of a few chips)."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from groundsynth.legend import CLASSES, colour_map
+from groundsynth.report.style import legend_handles, system_colour
+from groundsynth.report.tables import interval, pick, reading
+
+MARKS = {"real": "s", "synthetic": "o", "mixed": "D"}
+
+
+def arm_kind(arm: str) -> str:
+    """Return ``real``, ``synthetic`` or ``mixed``.
+
+    >>> arm_kind("real+joint")
+    'mixed'
+    """
+    if arm == "real":
+        return "real"
+    return "mixed" if arm.startswith("real+") else "synthetic"
+
+
+def delta_forest(metrics: pd.DataFrame) -> Figure:
+    """Draw each arm's difference to ``real`` in primary mIoU with its 95 % interval.
+
+    Args:
+        metrics: rows of the one table of numbers; those of metric ``delta_miou`` are drawn.
+    """
+    rows = metrics[metrics["metric"] == "delta_miou"].iloc[::-1].reset_index(drop=True)
+    figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.6))
+    for y, row in rows.iterrows():
+        colour = system_colour(row["arm"])
+        if pd.notna(row["low"]):
+            axis.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, lw=2)
+        axis.plot(100 * row["value"], y, MARKS[arm_kind(row["arm"])], color=colour, ms=7)
+    axis.axvline(0, color="#4d4d4d", lw=1)
+    axis.set(yticks=range(len(rows)), yticklabels=rows["arm"], xlabel="difference to real, mIoU points")
+    axis.set_title("What each training set is worth, against real chips alone")
+    return figure
+
+
+def seed_dots(scores: pd.DataFrame) -> Figure:
+    """Draw test mIoU per arm: one dot per seed, a bar at their mean.
+
+    Args:
+        scores: columns arm, seed, miou.
+    """
+    arms = list(dict.fromkeys(scores["arm"]))
+    figure, axis = plt.subplots(figsize=(8, 0.45 * len(arms) + 1.6))
+    for y, arm in enumerate(reversed(arms)):
+        values = scores.loc[scores["arm"] == arm, "miou"]
+        axis.plot(values, [y] * len(values), "o", color=system_colour(arm), ms=6, alpha=0.75)
+        axis.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color="#222222", lw=2)
+    axis.set(yticks=range(len(arms)), yticklabels=arms[::-1], xlabel="test mIoU, primary classes")
+    axis.set_title("Every seed is a dot")
+    return figure
+
+
+def iou_by_frequency(scores: pd.DataFrame) -> Figure:
+    """Draw IoU per class and arm, classes ordered by their share of the labelled test pixels.
+
+    Marks are means over seeds, lines run from the lowest to the highest seed.
+
+    Args:
+        scores: columns arm, seed, class, iou, share; classes absent from the test split are left out.
+    """
+    present = scores[scores["share"] > 0].sort_values("share")
+    share = present.groupby("class", sort=False)["share"].first()
+    arms = list(dict.fromkeys(scores["arm"]))
+    figure, axis = plt.subplots(figsize=(9, 4.4))
+    for k, arm in enumerate(arms):
+        by_class = present[present["arm"] == arm].groupby("class")["iou"].agg(["mean", "min", "max"])
+        by_class = by_class.loc[share.index]
+        x = np.arange(len(share)) + (k - (len(arms) - 1) / 2) * 0.75 / len(arms)
+        axis.vlines(x, by_class["min"], by_class["max"], color=system_colour(arm), lw=1.2)
+        axis.plot(x, by_class["mean"], MARKS[arm_kind(arm)], color=system_colour(arm), ms=6, label=arm)
+    axis.set_xticks(range(len(share)), [f"{CLASSES[k]}\n{part:.1%}" for k, part in share.items()])
+    axis.set(xlabel="share of the labelled test pixels", ylabel="IoU", ylim=(0, 1), title="Rare to common")
+    axis.grid(axis="x", visible=False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    return figure
+
+
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Draw validation mIoU against the step per arm: mean over seeds, band from lowest to highest."""
+    figure, axis = plt.subplots(figsize=(8.5, 4))
+    for arm, group in history.groupby("arm", sort=False):
+        curve = group.groupby("step")["val_miou"].agg(["mean", "min", "max"])
+        style = {"real": "-", "mixed": "--", "synthetic": ":"}[arm_kind(arm)]
+        axis.plot(curve.index, curve["mean"], style, color=system_colour(arm), label=arm)
+        axis.fill_between(curve.index, curve["min"], curve["max"], color=system_colour(arm), alpha=0.12, lw=0)
+    axis.set(xlabel="optimiser step", ylabel="validation mIoU, primary classes", ylim=(0, None))
+    axis.set_title("How the arms learn")
+    axis.legend(fontsize=9, ncols=2)
+    return figure
+
+
+def prediction_panel(
+    images: np.ndarray, truth: np.ndarray, labels: dict[str, np.ndarray], titles: list[str]
+) -> Figure:
+    """Draw a few test chips with the reference map and every arm's labels.
+
+    Args:
+        images: (n, h, w, 3) uint8.
+        truth: (n, h, w) uint8, 255 = no label.
+        labels: arm to (n, h, w) uint8.
+        titles: n row titles, such as the rank that chose the chip.
+    """
+    columns = ["image", "reference", *labels]
+    figure, axes = plt.subplots(
+        len(images), len(columns), figsize=(1.5 * len(columns), 1.7 * len(images) + 0.6), squeeze=False
+    )
+    for i, row in enumerate(axes):
+        pictures = [images[i], colour_map(truth[i]), *(colour_map(maps[i]) for maps in labels.values())]
+        for axis, picture in zip(row, pictures, strict=True):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            axis.grid(visible=False)
+        row[0].set_ylabel(titles[i], fontsize=9)
+    for axis, title in zip(axes[0], columns, strict=True):
+        axis.set_title(title.replace("synthetic:", "synthetic:\n"), fontsize=9, loc="center")
+    figure.legend(handles=legend_handles(no_label=True), loc="outside lower center", ncols=4, fontsize=9)
+    return figure
+
+
+def ranked_rows(ranking: pd.Series) -> dict[str, str]:
+    """Return the chips at the 5th, 50th and 95th percentile of a ranking (worst first): title to chip_id."""
+    places = {"hard": 0.05, "typical": 0.5, "easy": 0.95}
+    picked = {name: ranking.index[round(share * (len(ranking) - 1))] for name, share in places.items()}
+    return {f"{name}\n{ranking[chip]:.0%} right": chip for name, chip in picked.items()}
+
+
+def benchmark_findings(metrics: pd.DataFrame) -> str:
+    """Return stage 07's findings as Markdown, every number read from its metrics."""
+    real = pick(metrics, "miou", arm="real").iloc[0]
+    lines = [f"- `real` alone: test mIoU over the primary classes {interval(real)} (n = {real['n']} blocks)."]
+    for _, row in pick(metrics, "delta_miou").iterrows():
+        reads = reading(row.to_frame().T)
+        lines.append(f"- `{row['arm']}`: {interval(row, 100, 1, sign=True)} points against `real`: {reads}.")
+    return "\n".join([*lines, "", "One fold and one generator: effects with intervals, **no verdict**."])

@@ -1,0 +1,101 @@
+"""What stages 05 and 06 found, in sentences made from their tables of numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+
+def _rows(metrics: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+    rows = metrics
+    for column, value in wanted.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+def number(row: pd.Series, percent: bool = False) -> str:
+    """Return a value with its interval, e.g. ``0.71 (0.64 to 0.78; n = 40)``."""
+    form = "{:.1%}" if percent else "{:.2f}"
+    if pd.isna(row["value"]):
+        return f"not defined (n = {row['n']})"
+    span = "" if pd.isna(row["low"]) else f"{form.format(row['low'])} to {form.format(row['high'])}; "
+    return f"{form.format(row['value'])} ({span}n = {row['n']})"
+
+
+def _each(rows: pd.DataFrame, percent: bool = False, name: str = "system") -> str:
+    return ", ".join(f"`{row[name]}` {number(row, percent)}" for _, row in rows.iterrows())
+
+
+def caption_findings(metrics: pd.DataFrame) -> str:
+    """Return the findings of stage 05 as a Markdown list, from its metrics table."""
+    real = _rows(metrics, system="real")
+    truth, share = (_rows(real, metric=name).iloc[0] for name in ("claim_precision", "share_error_pp"))
+    recall = _rows(real, metric="claim_recall").iloc[0]
+    dominance = _rows(real, metric="dominance_balanced_accuracy")
+    constant = dominance[dominance["arm"] == "constant"].iloc[0]
+    writer = dominance[dominance["arm"] != "constant"].iloc[0]
+    lines = [
+        f"The writer `{writer['arm']}` states what its map holds: claim precision {number(truth)} and claim "
+        f"recall {number(recall)} on real chips. By construction the first must be 1; anything else is a defect.",
+        f"Stated shares are off by {share['value']:.1f} percentage points on average: the price of words.",
+        f"Naming the dominant class is right in {writer['value']:.0%} of cases averaged over classes; always "
+        f"giving the commonest answer reaches {constant['value']:.0%}.",
+        f"Captions that repeat another word for word: {_each(_rows(metrics, metric='duplicate_rate'), True)}; "
+        "that say the same in other words too: "
+        f"{_each(_rows(metrics, metric='claim_duplicate_rate'), True)}.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _distance_line(space: str, rows: pd.DataFrame) -> str:
+    """Return kernel distances beside the noise's; as parts of it only where the noise itself is told from real."""
+    noise = rows[rows["arm"] == "spectrum_matched_noise"].iloc[0]
+    parts = []
+    for _, row in rows[rows["arm"] == ""].iterrows():
+        share = f" ({row['value'] / noise['value']:.2f} of the noise's)" if noise["low"] > 0 else ""
+        parts.append(f"`{row['system']}` {row['value']:.3g}{share}")
+    return (
+        f"Kernel distance to held-out real chips, {space}: spectrum-matched noise {noise['value']:.3g}, "
+        f"{', '.join(parts)}; `real` is the floor (n = {noise['n']} on each side)."
+    )
+
+
+def _parser_lines(metrics: pd.DataFrame) -> list[str]:
+    held_back = _rows(metrics, arm="held_back")
+    found = {row["metric"]: number(row, True) for _, row in held_back.iterrows()}
+    if "parser_precision" not in found:
+        return []
+    return [
+        f"On sentences held back from it, the parser's claims are right with precision {found['parser_precision']} "
+        f"and recall {found['parser_recall']}, counted in claims."
+    ]
+
+
+def ground_findings(metrics: pd.DataFrame) -> str:
+    """Return the findings of stage 06 as a Markdown list, from its metrics table."""
+    auc = _rows(metrics, metric="auc")
+    lines = _parser_lines(metrics)
+    for arm, words in (
+        ("swapped_map", "its own map from another chip's"),
+        ("matched_swap", "its own map from one with nearly the same shares"),
+        ("shuffled_caption", "its own caption from another chip's"),
+    ):
+        rows = _rows(auc, arm=arm)
+        rows = rows.assign(name=(rows["system"] + " " + rows["regime"]).str.strip())
+        lines.append(f"Telling a chip's {words.removeprefix('its ')}: AUC {_each(rows, name='name')}.")
+    spectrum = _rows(metrics, metric="power_spectrum_error", arm="")
+    for regime, rows in spectrum.groupby("regime", sort=False):
+        lines.append(
+            f"The power spectrum is off by {_each(rows, True)}, {regime.replace('_', ' ')} real chips."
+        )
+    kid = _rows(metrics, metric="kid")
+    for space, rows in kid.groupby("regime", sort=False):
+        lines.append(_distance_line(space, rows))
+    planted = _rows(auc, arm="planted_copy").assign(name=lambda t: t["regime"])
+    lines.append(f"Planted copies are told from held-out chips with AUC {_each(planted, name='name')}.")
+    keep, drop = _rows(metrics, metric="keep_rate"), _rows(metrics, metric="drop_rate")
+    lines.append(f"Certificates keep {_each(keep, True)}.")
+    lines += [
+        f"With the fault `{arm}`, they drop {_each(rows, True)}."
+        for arm, rows in drop.groupby("arm", sort=False)
+    ]
+    return "\n".join(f"- {line}" for line in lines)

@@ -1,0 +1,107 @@
+"""What a run was made with: versions, commit, device, config hash and seeds, as one small table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+
+from groundsynth.config import Study, load_study
+from groundsynth.errors import GroundsynthError
+from groundsynth.paths import project_root
+from groundsynth.versions import package_versions
+
+# what decides a number: a change elsewhere (README, results) leaves the commit as it is
+SOURCES = ("Snakefile", "config", "notebooks", "pyproject.toml", "requirements.lock", "src", "workflow")
+
+
+def find_config(study: str) -> Path:
+    """Return the file in ``config/`` that describes a study.
+
+    Raises:
+        GroundsynthError: no such file.
+    """
+    path = project_root() / "config" / f"{study}.yaml"
+    if not path.is_file():
+        raise GroundsynthError(
+            f"config/{study}.yaml: no such config; a study is named after its file in config/"
+        )
+    return path
+
+
+def config_hash(study: Study) -> str:
+    """Return 12 hex digits that change when any setting of the study, default or stated, changes."""
+    text = json.dumps(study.model_dump(mode="json", by_alias=True), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def git_commit() -> str:
+    """Return the project's commit, with ``+ changes`` if the tree differs from it; empty without git."""
+    root = project_root()
+    if not (root / ".git").exists():
+        return ""
+
+    def ask(*words: str) -> str:
+        result = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=30)
+        return result.stdout.strip() if result.returncode == 0 else ""
+
+    try:
+        commit = ask("rev-parse", "--short=12", "HEAD")
+        return f"{commit} + changes" if commit and ask("status", "--porcelain", "--", *SOURCES) else commit
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def device_name(device: str) -> str:
+    """Return a device in words: the CPU's cores, or the GPU's name; ``auto`` is resolved."""
+    if device != "cpu":
+        from groundsynth.models.device import pick_device
+
+        picked = pick_device(device)
+        if picked.type == "cuda":
+            import torch
+
+            return f"GPU: {torch.cuda.get_device_name(picked)}"
+    return f"CPU, {os.cpu_count()} cores, {platform.machine()}"
+
+
+def study_seeds(study: Study) -> dict[str, object]:
+    """Return every seed of a study: split, generators, labeller, captions, checks, benchmark."""
+    return {
+        "split": study.data.split_seed,
+        "generator": study.generator.seeds,
+        "labeller": study.label.seed,
+        "captions": study.caption.seed,
+        "checks": study.ground.seed,
+        "benchmark": study.benchmark.seeds,
+    }
+
+
+def _listed(seeds: dict[str, object], names: tuple[str, ...]) -> str:
+    return ", ".join(f"{name} {seeds[name]}" for name in names)
+
+
+def provenance(study: str, device: str = "cpu") -> pd.DataFrame:
+    """Return what this run is made with as a table of one column, indexed by item.
+
+    Args:
+        study: name of a study in ``config/``.
+        device: ``auto``, ``cpu`` or ``cuda``; anything but ``cpu`` imports torch.
+    """
+    resolved = load_study(find_config(study))
+    seeds = study_seeds(resolved)
+    rows = {
+        "study": study,
+        "config hash": config_hash(resolved),
+        "git commit": git_commit() or "not available",
+        "device": device_name(device),
+        **package_versions(),
+        "seeds": _listed(seeds, ("split", "generator", "benchmark")),
+        "seeds of checks": _listed(seeds, ("labeller", "captions", "checks")),
+    }
+    return pd.DataFrame({"this run": rows})

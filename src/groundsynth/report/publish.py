@@ -1,0 +1,219 @@
+"""A study small enough to travel with the code: tables, figures, pages and manifest, nothing else."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from groundsynth.artifacts import atomic_path, read_json, read_table, write_table
+from groundsynth.config import Study, load_study
+from groundsynth.errors import GroundsynthError
+from groundsynth.paths import project_root, results_dir
+from groundsynth.report.pages import build_pages, executed_notebook, scrub
+from groundsynth.report.provenance import find_config
+from groundsynth.report.style import read_caption
+from groundsynth.report.tables import (
+    REPORT,
+    Folder,
+    add_own_run,
+    folders_of,
+    readme_block,
+    replace_block,
+)
+
+SMALL_TABLES = (
+    "metrics.csv", "run.json", "data.json", "blocks.csv", "loss.csv", "model_card.md", "agreement.csv",
+    "certificate.csv", "thresholds.json", "runs.csv",
+)  # fmt: skip
+TABLE_BYTES = 300_000
+STUDY_BYTES = 16_000_000
+PICTURE_PIXELS = 1_600
+README_STUDY = "laptop"
+ORDINARY_NAMES = {"root", "user", "admin", "runner", "ubuntu", "localhost"}
+TEXT = {".csv", ".json", ".html", ".md", ".txt"}
+
+
+def publish_study(study: str) -> Path:
+    """Copy what a finished study shows to ``results/published/<study>``, whole or not at all.
+
+    Args:
+        study: a study whose stages have all run; ``laptop`` also renews the table in the README.
+
+    Returns:
+        the published folder.
+
+    Raises:
+        GroundsynthError: a stage is missing, a file names this machine, or the copy is too large.
+    """
+    resolved = load_study(find_config(study))
+    root = results_dir(study)
+    folders = [*folders_of(resolved, root), Folder(REPORT, {}, root / REPORT)]
+    require_finished(study, folders)
+    build_pages(study)
+    target = project_root() / "results" / "published" / study
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{study}.", dir=target.parent) as temporary:
+        copy = Path(temporary) / study
+        _fill(resolved, root, folders, copy)
+        verify_private(copy)
+        _verify_size(copy)
+        _replace(copy, target)
+    _write_gallery(target.parent)
+    if study == README_STUDY:
+        renew_readme(target, study)
+    return target
+
+
+def require_finished(study: str, folders: list[Folder]) -> None:
+    """Stop unless every stage has left its executed notebook and, but for the report, its metrics.
+
+    Raises:
+        GroundsynthError: names the first stage that is missing.
+    """
+    for folder in folders:
+        executed_notebook(folder)
+        if folder.stage != REPORT and not (folder.path / "metrics.csv").is_file():
+            raise GroundsynthError(
+                f"results/{study}: stage {folder.stage} has no metrics.csv, and only a whole study is "
+                f"published; run it: snakemake --cores all --configfile config/{study}.yaml"
+            )
+
+
+def _fill(study: Study, root: Path, folders: list[Folder], copy: Path) -> None:
+    for folder in folders:
+        _copy_small(folder.path, copy / folder.path.relative_to(root))
+    shutil.copytree(root / REPORT / "pages", copy / REPORT / "pages")
+    for name in ("index.html", "manifest.json"):
+        _copy_text(root / REPORT / name, copy / REPORT / name)
+    _copy_text(root / REPORT / "manifest.json", copy / "manifest.json")
+    metrics = add_own_run(study.study, read_table(root / "metrics.csv", "metrics"), root / REPORT)
+    write_table(metrics, copy / "metrics.csv", "metrics")
+
+
+def _copy_small(source: Path, target: Path) -> None:
+    """Copy a stage's small tables, and its figures at no more than 1,600 pixels and 256 colours."""
+    for name in SMALL_TABLES:
+        path = source / name
+        if path.is_file() and path.stat().st_size <= TABLE_BYTES:
+            _copy_text(path, target / name)
+    for picture in sorted(source.glob("*.png")):
+        shrink_picture(picture, target / picture.name)
+        if read_caption(picture):
+            _copy_text(picture.with_suffix(".txt"), (target / picture.name).with_suffix(".txt"))
+
+
+def _copy_text(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_text(scrub(source.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def shrink_picture(source: Path, target: Path) -> None:
+    """Write a picture as an optimised PNG of 256 colours, at most 1,600 pixels wide or high."""
+    with Image.open(source) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS), Image.Resampling.LANCZOS)
+    # median cut gives rare colours away, and with them classes of a map: cropland turned green
+    small = small.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    with atomic_path(target) as temporary:
+        small.save(temporary, "PNG", optimize=True)
+
+
+def private_words() -> list[str]:
+    """Return what must not appear in a published file: this machine's paths, user and host name."""
+    words = [str(project_root()) + "/", str(Path.home()) + "/", f"/home/{getpass.getuser()}"]
+    for name in (getpass.getuser(), platform.node()):
+        if len(name) > 3 and name.lower() not in ORDINARY_NAMES:
+            words.append(name)
+    return words
+
+
+def verify_private(folder: Path, words: list[str] | None = None) -> None:
+    """Stop if a text file names this machine.
+
+    Args:
+        folder: every ``csv``, ``json``, ``html``, ``md`` and ``txt`` file below it is read.
+        words: what to look for; :func:`private_words` by default.
+
+    Raises:
+        GroundsynthError: names the first file and what it holds.
+    """
+    wanted = private_words() if words is None else words
+    pattern = re.compile("|".join(rf"(?<![\w.~-]){re.escape(word)}" for word in wanted))
+    for path in sorted(folder.rglob("*")):
+        if path.suffix not in TEXT or not path.is_file():
+            continue
+        # an embedded picture's letters are no words
+        text = re.sub(r"base64,[A-Za-z0-9+/=\s]+", "", path.read_text(encoding="utf-8"))
+        found = pattern.search(text)
+        if found:
+            raise GroundsynthError(
+                f"{path.relative_to(folder)}: holds '{found.group(0)}', which names the machine it was made "
+                "on; a published file must not: print relative paths in the notebook that made it"
+            )
+
+
+def _verify_size(folder: Path) -> None:
+    sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    if sum(sizes.values()) > STUDY_BYTES:
+        largest = max(sizes, key=sizes.get)
+        raise GroundsynthError(
+            f"{folder.name}: {sum(sizes.values()) / 1e6:.1f} MB, and a published study may have "
+            f"{STUDY_BYTES / 1e6:.0f}; the largest file is {largest.relative_to(folder)}: make it smaller"
+        )
+
+
+def _replace(copy: Path, target: Path) -> None:
+    """Put ``copy`` where ``target`` is; the old folder goes only when the new one is whole."""
+    old = copy.with_name("old")
+    if target.exists():
+        os.replace(target, old)
+    copy.chmod(0o755)
+    os.replace(copy, target)
+
+
+# --- what is renewed beside it ---------------------------------------------------------------
+
+
+def renew_readme(published: Path, study: str) -> None:
+    """Write the result table of a published study between the markers of ``README.md``."""
+    readme = project_root() / "README.md"
+    text = replace_block(readme.read_text(encoding="utf-8"), readme_block(published, study))
+    with atomic_path(readme) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _write_gallery(folder: Path) -> None:
+    """Write ``README.md`` of the published studies: their figures as pictures, with captions."""
+    parts = [
+        "# Published studies",
+        "Written by `snakemake publish`: small tables, figures and executed notebooks of whole studies. "
+        "Download a study and open its `09_report/index.html` for the full report with every notebook.",
+    ]
+    for manifest in sorted(folder.glob("*/manifest.json")):
+        study = manifest.parent
+        parts += [f"## {study.name}", readme_block(study, study.name)]
+        for picture in sorted((study / REPORT).glob("*.png")):
+            shown = picture.relative_to(folder).as_posix()
+            parts += [f"![{picture.stem.replace('_', ' ')}]({shown})", f"*{read_caption(picture)}*"]
+    with atomic_path(folder / "README.md") as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    _write_data_licence(folder)
+
+
+def _write_data_licence(folder: Path) -> None:
+    lines = ["Images and maps in this folder, and those inside its pages, are derived from:", ""]
+    known = {}
+    for path in sorted(folder.glob("*/01_prepare_data/fold*/data.json")):
+        data = read_json(path, "snakemake publish")
+        for part in data.get("sources", [data]):  # a study published before there were several names one
+            known[part["source"]] = f"- {part['title']}: {part['licence']}; {part['citation']}"
+    lines += [*known.values(), "", "They are under that licence, not under the licence of the code."]
+    with atomic_path(folder / "LICENSE-DATA") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,358 @@
+"""The one table of numbers, gathered from the stages, and the small tables cut from it.
+
+Nothing here computes a result: rows are copied from artefacts, checked, sorted and worded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_json, read_table, write_table
+from groundsynth.config import STAGES, Study
+from groundsynth.errors import GroundsynthError
+from groundsynth.paths import project_root, results_dir
+
+KEY = list(METRIC_COLUMNS[:7])
+REPORT = "09_report"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+class Folder(NamedTuple):
+    """One folder a stage filled: its stage, what tells it from its siblings, and where it lies."""
+
+    stage: str
+    tags: dict[str, str]
+    path: Path
+
+
+def report_dir(study: str) -> Path:
+    """Return where a study's small tables lie: live results, else the published copy.
+
+    Raises:
+        GroundsynthError: the study has neither.
+    """
+    published = project_root() / "results" / "published" / study
+    for root in (results_dir(study), published):
+        if any(root.glob("0[1-8]_*/fold*/metrics.csv")):
+            return root
+    raise GroundsynthError(
+        f"results/{study}: no results and no published copy; make them: "
+        f"snakemake --cores all --configfile config/{study}.yaml"
+    )
+
+
+def study_folders(
+    root: Path, folds: list[int], generators: list[str], systems: list[str], shards: int
+) -> list[Folder]:
+    """Return every folder of stages 01–07 that a study's settings call for, in order of stage."""
+    found = []
+    for stage in STAGES[:-1]:
+        for fold in folds:
+            base = root / stage / f"fold{fold}"
+            tags = {"fold": str(fold)}
+            if stage == "02_train_generator":
+                found += [Folder(stage, tags | {"generator": g}, base / g) for g in generators]
+            elif stage == "03_generate":
+                found += [
+                    Folder(
+                        stage, tags | {"generator": g, "system": s, "shard": str(k)}, base / g / s / str(k)
+                    )
+                    for g in generators
+                    for s in systems
+                    for k in range(shards)
+                ]
+            else:
+                found.append(Folder(stage, tags, base))
+    return found
+
+
+def folders_of(study: Study, root: Path) -> list[Folder]:
+    """Return the folders of a resolved study (see :func:`study_folders`)."""
+    generators = [f"{p}-s{s}" for p in study.generator.policies for s in study.generator.seeds]
+    return study_folders(root, study.folds, generators, study.generate.systems, study.generate.shards)
+
+
+def read_run(folder: Path) -> dict:
+    """Return what the runner recorded beside an executed notebook; empty if it was run by hand."""
+    path = folder / "run.json"
+    return read_json(path, "snakemake --cores all") if path.is_file() else {}
+
+
+def gather_metrics(study: str, folders: list[Folder]) -> pd.DataFrame:
+    """Return every stage's metrics as one table, plus wall time and peak memory per stage.
+
+    Where a study has several folds, generators or shards, ``regime`` says which a row is from, so
+    that no two rows have the same key.
+
+    Raises:
+        GroundsynthError: a missing or broken ``metrics.csv``, or two rows with one key.
+    """
+    varies = _varying(folders)
+    parts = [_tagged(folder, varies.get(folder.stage, [])) for folder in folders]
+    parts.append(pd.DataFrame(_machine_rows(study, folders), columns=list(METRIC_COLUMNS)))
+    table = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    twice = table[table.duplicated(KEY)]
+    if len(twice):
+        first = ", ".join(f"{name} {twice.iloc[0][name]}" for name in KEY if twice.iloc[0][name])
+        raise GroundsynthError(
+            f"results/{study}: {len(twice)} rows repeat a key ({first}); one number, one row: "
+            "correct the stage that writes it twice"
+        )
+    return table.sort_values(KEY, ignore_index=True)
+
+
+def write_gathered(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Write the gathered table (schema-checked, atomic) and return it as read back."""
+    write_table(table, path, "metrics")
+    return read_table(path, "metrics")
+
+
+def _varying(folders: list[Folder]) -> dict[str, list[str]]:
+    varies: dict[str, list[str]] = {}
+    for stage in {folder.stage for folder in folders}:
+        tags = pd.DataFrame([folder.tags for folder in folders if folder.stage == stage])
+        varies[stage] = [name for name in tags if name != "system" and len(set(tags[name])) > 1]
+    return varies
+
+
+def _tagged(folder: Folder, names: list[str]) -> pd.DataFrame:
+    table = read_table(folder.path / "metrics.csv", "metrics")
+    tag = ";".join(f"{name}={folder.tags[name]}" for name in names)
+    if tag:
+        table["regime"] = [f"{regime};{tag}" if regime else tag for regime in table["regime"]]
+    return table
+
+
+def _machine_rows(study: str, folders: list[Folder]) -> list[dict]:
+    runs = [(folder, read_run(folder.path)) for folder in folders]
+    frame = pd.DataFrame(
+        [
+            {**run, "stage": folder.stage, "seconds": max(run["seconds"], _trained(folder))}
+            for folder, run in runs
+            if run
+        ]
+    )
+    if frame.empty:
+        return []
+    rows = []
+    for stage, group in frame.groupby("stage"):
+        rows.append(metric_row(study, stage, "stage_seconds", group["seconds"].sum(), n=len(group)))
+        rows.append(metric_row(study, stage, "peak_rss_mb", group["peak_rss_mb"].max(), n=len(group)))
+    return rows
+
+
+def _trained(folder: Folder) -> float:
+    """Return the seconds a training took in all its parts: more than its last run's, if it was resumed."""
+    if folder.stage != "02_train_generator":
+        return 0.0
+    return float(pick(read_table(folder.path / "metrics.csv", "metrics"), "training_seconds")["value"].sum())
+
+
+# --- cutting it ------------------------------------------------------------------------------
+
+
+def pick(metrics: pd.DataFrame, metric: str, **where: str) -> pd.DataFrame:
+    """Return the rows of one metric; ``where`` narrows by other columns (``class_`` for ``class``).
+
+    >>> table = pd.DataFrame({"metric": ["a", "b"], "arm": ["x", "y"], "value": [1, 2]})
+    >>> pick(table, "b", arm="y")["value"].tolist()
+    [2]
+    """
+    keep = metrics["metric"] == metric
+    for name, value in where.items():
+        keep &= metrics[name.rstrip("_")] == value
+    return metrics[keep].reset_index(drop=True)
+
+
+def interval(row: pd.Series, scale: float = 1.0, digits: int = 3, sign: bool = False) -> str:
+    """Return ``value [low, high]`` in words of fixed digits; no brackets where there is no interval.
+
+    >>> interval(pd.Series({"value": 0.0123, "low": -0.01, "high": 0.03}), 100, 1, sign=True)
+    '+1.2 [−1.0, +3.0]'
+    """
+    plus = "+" if sign else ""
+
+    def shown(number: float) -> str:
+        return f"{number * scale:{plus}.{digits}f}".replace("-", "−")
+
+    if pd.isna(row["value"]):
+        return "–"
+    if pd.isna(row["low"]) or pd.isna(row["high"]):
+        return shown(row["value"])
+    return f"{shown(row['value'])} [{shown(row['low'])}, {shown(row['high'])}]"
+
+
+def order_arms(arms: list[str]) -> list[str]:
+    """Return arms as they are always shown: real, then synthetic only, then mixed."""
+    return sorted(arms, key=lambda arm: [arm != "real", not arm.startswith("synthetic"), arm])
+
+
+def result_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per arm: scores with 95 % intervals, as text; empty if stage 07 has none.
+
+    ``difference`` is in percentage points against the arm ``real``, and ``shown`` says whether its
+    interval leaves 0 out.
+    """
+    scores = pick(metrics, "miou")
+    rows = []
+    for arm in order_arms(scores["arm"].unique().tolist()):
+        row = {"trained on": arm}
+        for name, title in (("miou", "mIoU"), ("miou_all", "mIoU, all classes"), ("rare_iou", "rare IoU")):
+            row[title] = _cell(pick(metrics, name, arm=arm))
+        delta = pick(metrics, "delta_miou", arm=arm)
+        row["difference to real, pp"] = _cell(delta, 100, 1, sign=True)
+        row["reading"] = "reference" if arm == "real" else reading(delta)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _cell(rows: pd.DataFrame, *shape: float, sign: bool = False) -> str:
+    return "; ".join(interval(row, *shape, sign=sign) for _, row in rows.iterrows()) or "–"
+
+
+def reading(delta: pd.DataFrame) -> str:
+    """Return what an interval of differences says: it leaves 0 out, or no difference is shown."""
+    if delta.empty or delta["low"].isna().all():
+        return "no interval"
+    if (delta["low"] > 0).all():
+        return "above real"
+    if (delta["high"] < 0).all():
+        return "below real"
+    return "no difference shown"
+
+
+def claim_sentence(metrics: pd.DataFrame, study: str, folds: int = 1) -> str:
+    """Return the study's one sentence, with every number read from the table."""
+    mixed = pick(metrics, "delta_miou")
+    mixed = mixed[mixed["arm"].str.startswith("real+")].reset_index(drop=True)
+    if mixed.empty:
+        return f"Study '{study}' has no benchmark of mixed training yet."
+    cells = [
+        f"{interval(row, 100, 1, sign=True)} ({row['arm'].removeprefix('real+')})"
+        for _, row in mixed.iterrows()
+    ]
+    shown = [reading(mixed.iloc[[k]]) for k in range(len(mixed))]
+    count = ", ".join(f"{shown.count(kind)} of {len(shown)} {kind}" for kind in dict.fromkeys(shown))
+    verdict = "one fold, so effects and no verdict" if folds == 1 else f"{folds} folds"
+    return (
+        "Adding synthetic chips to the real ones changes a segmenter's mIoU by "
+        f"{_listed(cells)} percentage points (95 % intervals; {count}; {verdict})."
+    )
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+LESSONS = (
+    ("mask_obedience_ratio", {}, 1, 2, "Obedience to the map, as a share of what real chips reach: {}."),
+    ("auc", {"arm": "swapped_map"}, 1, 2, "Own map told from a swapped one, as AUC (0.5 = chance): {}."),
+    ("auc", {"arm": "shuffled_caption"}, 1, 2, "Own caption told from a shuffled one, as AUC: {}."),
+    ("kid", {}, 1, 3, "Kernel distance to held-out real chips: {}."),
+    ("keep_rate", {"arm": ""}, 100, 0, "Chips that pass every check, in per cent: {}."),
+)  # fmt: skip
+
+
+def lessons(metrics: pd.DataFrame, study: str, folds: int = 1) -> str:
+    """Return what a study shows as a Markdown list; a measure without rows is left out.
+
+    Where a measure has several regimes (feature spaces, splits), the first one is quoted and named.
+    """
+    lines = [claim_sentence(metrics, study, folds)]
+    for metric, where, scale, digits, sentence in LESSONS:
+        rows = pick(metrics, metric, **where)
+        if rows.empty:
+            continue
+        regime = rows["regime"].iloc[0]
+        rows = rows[rows["regime"] == regime]
+        names = rows["system"].where(rows["system"] != "", rows["arm"].str.replace("_", " "))
+        cells = [
+            f"{name} {interval(row, scale, digits)}"
+            for name, (_, row) in zip(names, rows.iterrows(), strict=True)
+        ]
+        lines.append(sentence.format(_listed(cells)) + (f" ({regime})" if regime else ""))
+    minutes = pick(metrics, "stage_seconds")["value"].sum() / 60
+    lines.append(f"The stages before this one took {minutes:.1f} minutes of wall time.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def minutes_table(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per stage: planned and measured minutes, notebooks run, peak memory in MiB.
+
+    Stage 09 cannot time itself: its own row is empty until :func:`add_own_run` is called.
+    """
+    planned = study.minutes.model_dump(by_alias=True)
+    rows = []
+    for stage in STAGES:
+        seconds = pick(metrics, "stage_seconds", stage=stage)
+        peak = pick(metrics, "peak_rss_mb", stage=stage)
+        rows.append(
+            {
+                "stage": stage,
+                "planned": float(planned[stage]),
+                "measured": seconds["value"].sum() / 60 if len(seconds) else float("nan"),
+                "notebooks": int(seconds["n"].sum()) if len(seconds) else 0,
+                "peak_rss_mb": peak["value"].max() if len(peak) else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def add_own_run(study: str, metrics: pd.DataFrame, report: Path) -> pd.DataFrame:
+    """Return the table with the report's own time and memory, known once its notebook has ended."""
+    own = pd.DataFrame(_machine_rows(study, [Folder(REPORT, {}, report)]), columns=list(METRIC_COLUMNS))
+    kept = metrics[metrics["stage"] != REPORT]
+    return pd.concat([kept, own], ignore_index=True) if len(own) else kept
+
+
+# --- the README's table ----------------------------------------------------------------------
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a table as GitHub Markdown."""
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in table.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def readme_block(root: Path, study: str) -> str:
+    """Return the README's generated part: claim, table, hardware and minutes, all from artefacts."""
+    metrics = read_table(root / "metrics.csv", "metrics")
+    manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+    scores = pick(metrics, "miou", arm="real")
+    n, seeds = (_whole(scores[name]) for name in ("n", "seeds"))
+    minutes = pick(metrics, "stage_seconds")["value"].sum() / 60
+    note = (
+        "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals by "
+        f"bootstrap over blocks × seeds (n = {n}, {seeds} seeds). Study `{study}`, "
+        f"{manifest['data']['title']}, {minutes:.0f} minutes on {manifest['device']}."
+    )
+    claim = claim_sentence(metrics, study, len(manifest["config"]["folds"]))
+    return f"**{claim}**\n\n{markdown_table(result_table(metrics))}\n\n{note}"
+
+
+def _whole(values: pd.Series) -> str:
+    return str(int(values.iloc[0])) if len(values) and pd.notna(values.iloc[0]) else "–"
+
+
+def between_markers(text: str) -> str:
+    """Return what stands between the result markers of a README.
+
+    Raises:
+        GroundsynthError: the markers are missing or out of order.
+    """
+    start, stop = text.find(BEGIN), text.find(END)
+    if start < 0 or stop < start:
+        raise GroundsynthError(f"README.md: needs the lines {BEGIN} and {END} in this order; put them back")
+    return text[start + len(BEGIN) : stop].strip()
+
+
+def replace_block(text: str, block: str) -> str:
+    """Return a README with ``block`` between its result markers."""
+    between_markers(text)
+    head, rest = text.split(BEGIN, 1)
+    return f"{head}{BEGIN}\n{block.strip()}\n{END}{rest.split(END, 1)[1]}"

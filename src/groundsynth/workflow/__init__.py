@@ -1,0 +1,1 @@
+"""The glue between Snakemake and the notebooks."""

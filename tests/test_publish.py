@@ -1,0 +1,160 @@
+"""Pages without script or network, and published studies that are whole and name no machine."""
+
+import re
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+from small_study import finish_report, make_run, make_study
+
+from groundsynth.artifacts import encode_png, read_json, read_table
+from groundsynth.config import load_study
+from groundsynth.errors import GroundsynthError
+from groundsynth.legend import COLOURS
+from groundsynth.report import tables
+from groundsynth.report.pages import build_pages, notebook_body, scrub
+from groundsynth.report.provenance import find_config
+from groundsynth.report.publish import publish_study, shrink_picture, verify_private
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.delenv("GROUNDSYNTH_ROOT", raising=False)
+    folder = make_study(tmp_path)
+    monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
+    study = load_study(find_config("smoke"))
+    tables.write_gathered(
+        tables.gather_metrics("smoke", tables.folders_of(study, folder)), folder / "metrics.csv"
+    )
+    finish_report(folder)
+    return folder
+
+
+def test_a_study_becomes_pages_that_need_nothing_from_elsewhere(results):
+    index = build_pages("smoke")
+    html = index.read_text()
+    links = re.findall(r'href="([^"]+)"', html)
+    assert "+3.0 [+1.0, +5.0]" in html
+    assert len([link for link in links if link.startswith("pages/")]) == 10
+    for link in links:
+        assert (index.parent / link).is_file(), link
+    for page in (index, *index.parent.glob("pages/*.html")):
+        text = page.read_text()
+        assert "<script" not in text
+        assert not re.search(r'(src|href)="(https?:)?//', text)
+        assert 'name="viewport"' in text
+
+
+def test_the_manifest_tells_how_to_make_the_study_again(results):
+    build_pages("smoke")
+    manifest = read_json(results / "09_report" / "manifest.json", "")
+    assert manifest["config"]["benchmark"]["seeds"] == [0, 1, 2]
+    assert manifest["data"]["licence"] == "CC BY-SA 3.0"
+    assert manifest["device"].startswith("CPU")
+    assert {row["stage"] for row in manifest["minutes"]} == set(tables.STAGES)
+
+
+def test_an_unfinished_study_is_refused_by_name_of_stage(results):
+    (results / "04_label" / "fold0" / "04_label.ipynb").unlink()
+    with pytest.raises(GroundsynthError, match="04_label has not finished"):
+        publish_study("smoke")
+    assert not (results.parent / "published" / "smoke").exists()
+
+
+def test_publishing_is_whole_and_can_be_repeated(results):
+    target = publish_study("smoke")
+    before = sorted(path.relative_to(target) for path in target.rglob("*"))
+    assert publish_study("smoke") == target
+    assert sorted(path.relative_to(target) for path in target.rglob("*")) == before
+    assert sorted(path.name for path in target.parent.iterdir()) == ["LICENSE-DATA", "README.md", "smoke"]
+    table = read_table(target / "metrics.csv", "metrics")
+    assert len(tables.pick(table, "stage_seconds", stage="09_report")) == 1
+    html = (target / "09_report" / "index.html").read_text()
+    for link in re.findall(r'href="([^"]+)"', html):
+        assert (target / "09_report" / link).is_file(), link
+    assert not list(target.rglob("*.parquet")) + list(target.rglob("*.ipynb"))
+    assert "CC BY-SA 3.0" in (target.parent / "LICENSE-DATA").read_text()
+
+
+def test_only_the_laptop_study_renews_the_readme(results, tmp_path, monkeypatch):
+    from groundsynth.report import publish
+
+    publish_study("smoke")
+    assert "old" in (tmp_path / "README.md").read_text()
+    monkeypatch.setattr(publish, "README_STUDY", "smoke")
+    target = publish_study("smoke")
+    text = (tmp_path / "README.md").read_text()
+    assert tables.between_markers(text) == tables.readme_block(target, "smoke")
+    assert text.startswith("# t")
+    assert text.endswith("after\n")
+
+
+def test_a_path_of_this_machine_is_cut_from_pages(results, tmp_path):
+    study = load_study(find_config("smoke"))
+    folder = tables.folders_of(study, results)[0]
+    make_run(folder, text=f"saved {tmp_path}/results/smoke/a.csv")
+    target = publish_study("smoke")
+    page = (target / "09_report" / "pages" / "01_prepare_data-0.html").read_text()
+    assert "saved ./results/smoke/a.csv" in page
+    assert str(tmp_path) not in page
+
+
+def test_what_names_a_machine_stops_publication(tmp_path):
+    (tmp_path / "a.csv").write_text("x\n/data/someone/study/a\n")
+    verify_private(tmp_path, ["/data/other/"])
+    with pytest.raises(GroundsynthError, match=r"a\.csv: holds '/data/someone/'"):
+        verify_private(tmp_path, ["/data/someone/"])
+
+
+def test_a_study_too_large_is_refused_and_the_old_copy_stays(results, monkeypatch):
+    from groundsynth.report import publish
+
+    target = publish_study("smoke")
+    monkeypatch.setattr(publish, "STUDY_BYTES", 1000)
+    with pytest.raises(GroundsynthError, match="the largest file is"):
+        publish_study("smoke")
+    assert (target / "manifest.json").is_file()
+    assert len(list(target.parent.iterdir())) == 3
+
+
+def test_scrub_leaves_addresses_and_longer_names_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
+    assert scrub(f'"{tmp_path}/src" {tmp_path}2/x') == f'"./src" {tmp_path}2/x'
+
+
+def test_progress_bars_and_widgets_are_reduced_to_their_last_state():
+    outputs = [
+        nbformat.v4.new_output("stream", name="stderr", text=" 10%|#\r 99%|##\r100%|###\nend\n"),
+        nbformat.v4.new_output(
+            "display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "HBox"}
+        ),
+    ]
+    body = notebook_body(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)]))
+    assert "100%" in body
+    assert "99%" not in body
+    assert "HBox" not in body
+
+
+def test_pictures_shrink_and_keep_their_shape(tmp_path):
+    import numpy as np
+
+    noise = np.random.default_rng(0).integers(0, 255, (900, 1800, 3)).astype(np.uint8)
+    (tmp_path / "a.png").write_bytes(encode_png(noise))
+    shrink_picture(tmp_path / "a.png", tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.size == (1600, 800)
+    assert (tmp_path / "b.png").stat().st_size < (tmp_path / "a.png").stat().st_size / 2
+
+
+def test_rare_class_colours_survive_in_published_pictures(tmp_path):
+    """A few cropland pixels among thousands of greens and greys must not come out as grassland."""
+    draw = np.random.default_rng(0)
+    noise = (draw.integers(0, 230, (800, 800, 1)) + draw.integers(0, 25, (800, 800, 3))).astype(np.uint8)
+    for k, colour in enumerate(COLOURS):
+        noise[10 * k : 10 * k + 4, :12] = colour
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    shrink_picture(tmp_path / "a.png", tmp_path / "b.png")
+    found = np.asarray(Image.open(tmp_path / "b.png").convert("RGB")).astype(int)
+    for k, colour in enumerate(COLOURS):
+        assert np.abs(found[10 * k, 0] - colour).max() < 45
