@@ -27,6 +27,7 @@ from groundsynth.data.chips import (
     ChipRules,
     block_of,
     block_windows,
+    classes_in_windows,
     count_in_windows,
     cut_chips,
     find_chips,
@@ -117,7 +118,9 @@ def rules_of_a_window(**changes: np.ndarray) -> str:
         **changes,
     }
     scene = Scene("s", np.zeros((3, 10, 10)), layers["labels"], layers["valid"], None, GRID)
-    return judge_windows(scene, layers["image"], np.array([[0, 0]]), ChipRules(10, 1), np.ones(1, bool))[0]
+    corners = np.array([[0, 0]])
+    counts = classes_in_windows(scene.labels, 10, corners)
+    return judge_windows(scene, layers["image"], corners, counts, ChipRules(10, 1), np.ones(1, bool))[0]
 
 
 @pytest.mark.parametrize(

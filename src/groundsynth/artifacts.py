@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -295,9 +296,10 @@ CHIPS: dict[str, dict[str, str]] = {
 
 
 def encode_png(array: np.ndarray) -> bytes:
-    """Encode (h, w) or (h, w, 3) uint8 as PNG."""
+    """Encode (h, w) or (h, w, 3) uint8 as PNG; run lengths pack chips and maps smaller and faster than matches do."""
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array, np.uint8)).save(buffer, "PNG", compress_level=1)
+    picture = Image.fromarray(np.ascontiguousarray(array, np.uint8))
+    picture.save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 
 

@@ -394,7 +394,10 @@ def _split_rows(blocks: pd.DataFrame, top: int, bottom: int, width: int, buffer:
     for block in here.itertuples():
         first, last = max(block.row - top, 0), block.row + block.height - top
         strip[first:last, block.col : block.col + block.width] = SPLITS.index(block.split)
+    present = {SPLITS.index(name) for name in here["split"]}
     for giving, kept in ((HIDDEN, (VAL, TEST)), (TRAIN, (VAL, TEST, HIDDEN))):
+        if giving not in present or present.isdisjoint(kept):
+            continue
         near = maximum_filter(np.isin(strip, kept), size=2 * buffer + 1, mode="constant")
         strip[(strip == giving) & near] = NO_SPLIT
     return strip

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from rasterio.transform import Affine
 
 from groundsynth.data.atlas import Atlas
 from groundsynth.data.blocks import NO_SPLIT, SPLITS
 from groundsynth.data.scene import Scene
 from groundsynth.data.store import Raster, strips
 from groundsynth.errors import GroundsynthError
-from groundsynth.legend import CLASSES, NO_LABEL, SHARE_COLUMNS, class_shares
+from groundsynth.legend import CLASSES, NUM_CLASSES, SHARE_COLUMNS
 
 OVERLAPPING = ("train", "hidden")
 WATER = CLASSES.index("water")
+FEW = 8  # times a pixel lies in a window, up to which windows are counted one by one
 RULES = ("no image", "no label", "cloud", "water")  # in the order they are asked
 
 
@@ -63,8 +63,12 @@ def window_sums(mask: np.ndarray, size: int) -> np.ndarray:
 def count_in_windows(mask: np.ndarray, size: int, corners: np.ndarray) -> np.ndarray:
     """Return how many pixels are set in the windows with the given upper left pixels, (n,) int.
 
-    The numbers of :func:`window_sums` at ``corners``, without all the others.
+    The numbers of :func:`window_sums` at ``corners``, without all the others. Windows that overlap little
+    are counted one by one, which is faster than an integral image then.
     """
+    if len(corners) * size**2 <= FEW * mask.size:
+        windows = (mask[row : row + size, col : col + size] for row, col in corners.tolist())
+        return np.fromiter((np.count_nonzero(window) for window in windows), int, len(corners))
     total = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
     np.cumsum(mask, 0, dtype=np.int32, out=total[1:, 1:])
     np.cumsum(total, 1, out=total)
@@ -121,27 +125,40 @@ def _clip(blocks: pd.DataFrame, shape: tuple[int, int]) -> Iterable[tuple[int, i
             yield top, left, bottom - top, right - left
 
 
+def classes_in_windows(labels: np.ndarray, size: int, corners: np.ndarray) -> np.ndarray:
+    """Return how many pixels of each class the windows with the given upper left pixels hold, (n, 7) int."""
+    counts = np.empty((len(corners), NUM_CLASSES), int)
+    for number, (row, col) in enumerate(corners.tolist()):
+        window = labels[row : row + size, col : col + size]
+        counts[number] = np.bincount(window.ravel(), minlength=NUM_CLASSES)[:NUM_CLASSES]
+    return counts
+
+
 def judge_windows(
-    scene: Scene, image: np.ndarray, corners: np.ndarray, rules: ChipRules, learnt: np.ndarray
+    scene: Scene,
+    image: np.ndarray,
+    corners: np.ndarray,
+    counts: np.ndarray,
+    rules: ChipRules,
+    learnt: np.ndarray,
 ) -> np.ndarray:
     """Return the rule each window breaks, (n,) text, empty where it may become a chip.
 
     Args:
         image: (h, w, 3) uint8, the stretched scene.
         corners: (n, 2) upper left pixels.
+        counts: (n, 7) pixels of each class in each window.
         learnt: (n,) bool, windows of training and hidden ground.
     """
-    layers = {
-        "image": scene.valid,
-        "label": scene.labels != NO_LABEL,
-        "cloud": (image == 255).all(-1),
-        "water": scene.labels == WATER,
-    }
     windows = [np.s_[r : r + rules.size, c : c + rules.size] for r, c in corners.tolist()]
-    share = {
-        name: np.array([np.count_nonzero(layer[w]) for w in windows]) / rules.size**2
-        for name, layer in layers.items()
+    white = (image[..., 0] == 255) & (image[..., 1] == 255) & (image[..., 2] == 255)
+    number = {
+        "image": [np.count_nonzero(scene.valid[w]) for w in windows],
+        "label": counts.sum(1),
+        "cloud": [np.count_nonzero(white[w]) for w in windows],
+        "water": counts[:, WATER],
     }
+    share = {name: np.array(pixels) / rules.size**2 for name, pixels in number.items()}
     broken = (
         share["image"] < np.where(learnt, rules.min_image_train, rules.min_image_eval),
         share["label"] < np.where(learnt, rules.min_labelled_train, rules.min_labelled_eval),
@@ -175,10 +192,11 @@ def find_in_scene(
             found.append(block_windows(blocks[blocks["split"] == name], split, rules.size))
     names = np.repeat(SPLITS, [len(corners) for corners in found])
     corners = np.concatenate(found)
-    reason = judge_windows(scene, image, corners, rules, np.isin(names, OVERLAPPING))
+    counts = classes_in_windows(scene.labels, rules.size, corners)
+    reason = judge_windows(scene, image, corners, counts, rules, np.isin(names, OVERLAPPING))
     kept = reason == ""
     lost = pd.DataFrame({"split": names[~kept], "rule": reason[~kept]})
-    return _describe(scene, blocks, corners[kept], names[kept], rules.size), lost
+    return _describe(scene, blocks, corners[kept], counts[kept], names[kept], rules.size), lost
 
 
 def find_chips(
@@ -260,28 +278,30 @@ def ground_in_chips(chips: pd.DataFrame, atlas: Atlas, size: int) -> Raster:
     return raster
 
 
-def _describe(scene: Scene, blocks: pd.DataFrame, corners: np.ndarray, splits: np.ndarray, size: int):
-    home = block_of(corners + size // 2, blocks)
-    crs = scene.crs.to_string() if scene.crs else ""  # once: it searches the projection database
-    rows = []
-    for (row, col), block, split in zip(corners.tolist(), home.tolist(), splits.tolist(), strict=True):
-        mask, placed = scene.labels[row : row + size, col : col + size], _moved(scene.transform, row, col)
-        rows.append(
-            {
-                "chip_id": f"{scene.name}-{size}-r{row:04d}-c{col:04d}",
-                **dict(zip(SHARE_COLUMNS, class_shares(mask).tolist(), strict=True)),
-                "labelled": float((mask != NO_LABEL).mean()),
-                **dict(scene=scene.name, split=split, block=block, row=row, col=col),
-                "crs": crs,
-                **{f"transform_{k}": getattr(placed, k) for k in "abcdef"},
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _moved(grid: Affine, row: int, col: int) -> Affine:
-    east, north = grid.a * col + grid.b * row + grid.c, grid.d * col + grid.e * row + grid.f
-    return Affine(grid.a, grid.b, east, grid.d, grid.e, north)
+def _describe(
+    scene: Scene, blocks: pd.DataFrame, corners: np.ndarray, counts: np.ndarray, splits: np.ndarray, size: int
+) -> pd.DataFrame:
+    row, col = corners.T
+    labelled, grid = counts.sum(1), scene.transform
+    shares = counts / np.maximum(labelled, 1)[:, None]
+    moved = {
+        **dict(a=grid.a, b=grid.b, c=grid.a * col + grid.b * row + grid.c),
+        **dict(d=grid.d, e=grid.e, f=grid.d * col + grid.e * row + grid.f),
+    }
+    return pd.DataFrame(
+        {
+            "chip_id": [f"{scene.name}-{size}-r{r:04d}-c{c:04d}" for r, c in corners.tolist()],
+            **dict(zip(SHARE_COLUMNS, shares.T, strict=True)),
+            "labelled": labelled / size**2,
+            "scene": scene.name,
+            "split": splits,
+            "block": block_of(corners + size // 2, blocks),
+            "row": row,
+            "col": col,
+            "crs": scene.crs.to_string() if scene.crs else "",
+            **{f"transform_{key}": value for key, value in moved.items()},
+        }
+    )
 
 
 def block_of(pixels: np.ndarray, blocks: pd.DataFrame) -> np.ndarray:

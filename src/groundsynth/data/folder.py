@@ -260,7 +260,9 @@ def _read_scene(
     with open_pair(pair) as (image, mask):
         try:
             bands = _read_bands(image, window)
-            valid = (image.dataset_mask(window=window) > 0) & np.isfinite(bands).all(0)
+            valid = image.dataset_mask(window=window) > 0
+            if np.dtype(image.dtypes[0]).kind == "f":
+                valid &= np.isfinite(bands).all(0)
         except rasterio.errors.RasterioError as error:
             raise _unreadable(pair.image, error) from None
         try:

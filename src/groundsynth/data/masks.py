@@ -17,6 +17,7 @@ from groundsynth.legend import CLASSES, NO_LABEL
 
 COLOUR = re.compile(r"#[0-9a-f]{6}")
 TABLE = 1024  # codes below are looked up in a table
+ROWS = 128  # of a mask looked up at a time
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,17 @@ def _look_up(
     """As :func:`read_labels`, by a table: many times faster where codes are small."""
     if absent.any():
         keys = np.where(absent, TABLE, keys)
-    present = set(np.flatnonzero(np.bincount(keys.ravel(), minlength=TABLE)[:TABLE]).tolist())
+    parts = [
+        keys[row : row + ROWS] for row in range(0, len(keys), ROWS)
+    ]  # small enough for the processor's cache
+    counts = sum(np.bincount(part.ravel(), minlength=TABLE + 1) for part in parts)
+    present = set(np.flatnonzero(counts[:TABLE]).tolist())
     if not present <= legend.classes.keys():
         raise _unknown(raster, legend, keys[~np.isin(keys, [*legend.classes, TABLE])])
     table = np.full(TABLE + 1, NO_LABEL, np.uint8)
     for key in present:
         table[key] = legend.classes[key]
-    return table[keys], present
+    return np.concatenate([table[part] for part in parts]), present
 
 
 def _keys(raster: DatasetReader, legend: MaskLegend, window: Window | None) -> tuple[np.ndarray, np.ndarray]:
