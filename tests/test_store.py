@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from test_atlas import ground_labels, options, patch
 from groundsynth.artifacts import read_chips, write_chips
 from groundsynth.data import blocks as block_module
 from groundsynth.data import store as store_module
+from groundsynth.data.atlas import lay_atlas
 from groundsynth.data.blocks import NO_SPLIT, TRAIN, VAL, nearest_to_training
 from groundsynth.data.chips import ChipRules, cut_chips, find_chips, ground_in_chips
 from groundsynth.data.coverage import class_coverage, ground_shares
@@ -147,6 +149,24 @@ def test_on_disk_and_in_strips_everything_is_as_in_memory(tmp_path, monkeypatch,
             assert np.array_equal(ours, theirs)
     assert np.allclose(here["shares"], class_shares(there["labels"]))
     assert len(here["chips"]) > 100
+
+
+def test_display_values_on_disk_are_shown_as_they_are(tmp_path: Path):
+    """A scene of 8 bits with a hole: the same picture as in memory, and no second copy of it."""
+    labels = ground_labels(128, 128)
+    scene = patch("shown", labels, 0, 0, (128, 128))
+    scene.bands[:] = np.random.default_rng(0).integers(0, 256, scene.bands.shape)
+    scene.bands[:, :9], scene.valid[:9], scene.labels[:9] = np.nan, False, 255
+    scene = dataclasses.replace(scene, stretched=True)
+    stretch = Stretch([(0.0, 255.0)] * 3, "nothing")
+    pictures = {
+        store: Pictures(lay_atlas([store.put(scene)], set(), 8, 64, store), [stretch])[0]
+        for store in (MEMORY, Store(tmp_path))
+    }
+    here, there = pictures.values()
+    assert np.array_equal(here, there)
+    assert (here[:9] == 0).all()
+    assert here.std() > 50
 
 
 def test_the_nearest_other_split_is_found_across_strips(small):

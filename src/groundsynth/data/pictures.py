@@ -8,10 +8,13 @@ import numpy as np
 
 from groundsynth.data.atlas import Atlas
 from groundsynth.data.scene import Stretch, apply_stretch
+from groundsynth.data.store import StoredScene
 
 
 class Pictures:
     """One picture per scene, (h, w, 3) uint8, in the atlas's store: ``pictures[number]`` reads one.
+
+    Scenes of display values that lie there already are not kept twice.
 
     Args:
         atlas: whose scenes are shown.
@@ -20,7 +23,8 @@ class Pictures:
 
     def __init__(self, atlas: Atlas, stretches: Sequence[Stretch]) -> None:
         self._kept = [
-            atlas.store.keep(apply_stretch(scene.bands, stretch.limits))
+            (isinstance(scene, StoredScene) and scene.picture)
+            or atlas.store.keep(apply_stretch(scene.bands, stretch.limits))
             for scene, stretch in zip(atlas.scenes, stretches, strict=True)
         ]
 

@@ -49,6 +49,11 @@ class StoredScene:
     layers: dict[str, Kept]
 
     @property
+    def picture(self) -> Kept | None:
+        """What reads the scene as (h, w, 3) uint8, if it lies here as it is to be shown; 0 where there is no image."""
+        return self.layers.get("picture")
+
+    @property
     def labels(self) -> np.ndarray:
         """The map, (h, w) uint8."""
         return self.layers["labels"]()
@@ -146,6 +151,8 @@ class Store:
         layers = dict(bands=_smallest(scene), labels=scene.labels, valid=scene.valid)
         about = dict(name=scene.name, shape=scene.shape, crs=scene.crs, transform=scene.transform)
         kept = {name: self.keep(layer) for name, layer in layers.items()}
+        if scene.stretched and layers["bands"].dtype == np.uint8:
+            kept["picture"] = partial(_channels_last, kept["bands"])
         return StoredScene(**about, source=scene.source, stretched=scene.stretched, layers=kept)
 
     def raster(self, shape: tuple[int, int], fill: int) -> Raster:
@@ -165,6 +172,10 @@ MEMORY = Store()
 def _load(file: BinaryIO, place: int) -> np.ndarray:
     file.seek(place)
     return np.load(file)
+
+
+def _channels_last(bands: Kept) -> np.ndarray:
+    return bands().transpose(1, 2, 0)
 
 
 def _unnamed(folder: Path) -> BinaryIO:
