@@ -211,6 +211,12 @@ def test_a_generator_that_draws_nothing_wanted_or_learned_no_guidance_is_refused
         validate_study(values)
 
 
+def test_a_generator_of_images_alone_draws_no_layouts(smoke):
+    values = change(change(smoke, "generator.policies", ["unified", "mask"]), "generate.layouts", "joint")
+    with pytest.raises(GroundsynthError, match=r"layouts: 'joint' maps are drawn by the generator itself"):
+        validate_study(values)
+
+
 def test_single_policies_are_asked_only_for_what_they_draw(smoke):
     study = validate_study(change(smoke, "generator.policies", ["joint", "mask", "image"]))
     made = RuleStage(study, "03_generate").of_fold("chips.parquet")

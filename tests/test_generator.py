@@ -8,13 +8,8 @@ import torch
 
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.denoiser import load_denoiser
-from groundsynth.models.generation import (
-    draw_layouts,
-    generate_shard,
-    hash_model,
-    shard_indices,
-    transform_map,
-)
+from groundsynth.models.generation import generate_shard, hash_model, shard_indices
+from groundsynth.models.given_maps import draw_layouts, transform_map
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 from groundsynth.models.sampling import SamplingSettings, draw_maps, sample_pairs, sample_path, segment
 from groundsynth.models.solvers import SOLVERS, SampleNoise, solve

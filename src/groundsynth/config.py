@@ -180,6 +180,14 @@ class Generate(_Section):
     )
     samples: Positive = Field(description="synthetic chips per system")
     shards: Positive = Field(1, description="jobs the samples of a system are divided into")
+    layouts: Literal["training", "transformed", "rare", "joint", "layout"] = Field(
+        "training",
+        description="maps that system mask obeys: real training maps, flipped and turned; also rotated and scaled; "
+        "with patches of rare classes laid on; maps of jointly drawn pairs; maps drawn before any image",
+    )
+    images_per_map: Positive = Field(
+        1, description="images drawn for each map; above 1 their diversity is measured"
+    )
     sampling_steps: Positive = Field(16, description="solver steps per sample; below 15 texture suffers")
     solver: Literal["dpmpp_2m", "euler", "heun", "ddpm"] = Field(
         "dpmpp_2m",
@@ -366,6 +374,11 @@ class Study(_Section):
             raise ValueError(
                 f"generate.guidance: {self.generate.guidance:g} compares images with and without a map, and policy "
                 "'mask' learned none without; leave it at 1 or train 'unified' alone"
+            )
+        if "mask" in policies and self.generate.layouts in ("joint", "layout"):
+            raise ValueError(
+                f"generate.layouts: '{self.generate.layouts}' maps are drawn by the generator itself, and policy "
+                "'mask' draws none; choose other layouts or train 'unified' alone"
             )
 
 
