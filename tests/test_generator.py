@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from groundsynth.errors import GroundsynthError
+from groundsynth.models.beliefs import believe
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.generation import generate_shard, hash_model, shard_indices
 from groundsynth.models.given_maps import draw_layouts, transform_map
@@ -341,3 +342,15 @@ def test_rows_say_where_each_sample_comes_from(model, chips):
     assert rows["seed"].nunique() == 3
     image_rows = generate_shard(model, "g", "image", range(2), None, SOLVING, CPU, "abc")
     assert (np.stack(image_rows["mask"]) == 255).all()
+
+
+def test_beliefs_keep_what_is_clean_and_follow_what_they_see(model, chips):
+    image, labels = chips[0][0], chips[1][0]
+    images, maps = believe(model, image, labels, [0.0, 0.01, 20.0], [0.0, 1.0, np.inf], 0, CPU)
+    assert images.shape == (3, 3, 16, 16, 3)
+    assert maps.shape == (3, 3, 16, 16)
+    for k in range(3):
+        assert np.abs(images[k, 0].astype(int) - image).max() <= 1  # a clean image, whatever the map
+        np.testing.assert_array_equal(maps[0, k], labels)
+    assert np.abs(images[0, 1].astype(int) - image).mean() < 3, "at hardly any noise it believes what it sees"
+    assert np.abs(images[0, 2].astype(int) - image).mean() > 10, "and under much it cannot"

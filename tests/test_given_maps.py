@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_generator import SETTINGS
 
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
@@ -18,7 +19,6 @@ from groundsynth.models.given_maps import (
 )
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.models.training import new_denoiser
-from test_generator import SETTINGS
 
 CPU = torch.device("cpu")
 KINDS = ("training", "transformed", "rare", "joint", "layout")

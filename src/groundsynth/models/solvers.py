@@ -99,7 +99,7 @@ class SampleNoise:
         return torch.stack([torch.randn(shape, generator=g) for g in self.generators]).to(self.device)
 
 
-def clean_belief(x: torch.Tensor, out: torch.Tensor, sigma: float) -> torch.Tensor:
+def clean_belief(x: torch.Tensor, out: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
     """Return the clean parts the network believes in: c_skip·x + c_out·F (Karras et al. 2022, eq. 7)."""
     total = sigma**2 + SIGMA_DATA**2
     return x * SIGMA_DATA**2 / total + out * sigma * SIGMA_DATA / total**0.5
