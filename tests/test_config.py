@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,11 +11,13 @@ import yaml
 
 from groundsynth.config import STAGES, Study, load_study, validate_study
 from groundsynth.errors import GroundsynthError
+from groundsynth.report.tables import folders_of
 from groundsynth.workflow.parameters import generator_names, notebook_parameters
 from groundsynth.workflow.render_config import render_laptop
+from groundsynth.workflow.rule_stage import RuleStage
 from groundsynth.workflow.study_config import check_study
 
-STUDIES = ("laptop", "smoke", "overnight", "gpu", "korea", "korea128", "zion", "zion128")
+STUDIES = ("laptop", "smoke", "overnight", "gpu", "korea", "korea128", "zion", "zion128", "single")
 
 
 @pytest.fixture
@@ -72,6 +75,11 @@ def test_no_study_is_left_out_of_these_tests(root):
         ("benchmark.arms", ["real", "real+text"], ["'benchmark.arms.1' = 'real+text' is refused"]),
         ("benchmark.arms", ["real+joint"], ["the first arm must be 'real'"]),
         ("generate.systems", ["mask"], ["'synthetic:joint'", "generate.systems leaves out"]),
+        ("generate.churn", 5.0, ["churn = 5 is read by solver 'heun' alone", "solver is 'dpmpp_2m'"]),
+        ("generate.guidance", -1, ["'generate.guidance' = -1 is refused"]),
+        ("generate.solver", "ddim", ["'generate.solver' = 'ddim' is refused", "'heun'"]),
+        ("generate.sigma_range", [80, 0.2], ["sigma_range = (80.0, 0.2) must rise from above 0"]),
+        ("generator.policies", ["joint"], ["'mask' is drawn by none of", "add one of unified, mask there"]),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_value_and_cure(smoke, path, value, words):
@@ -187,6 +195,38 @@ def test_laptop_holds_every_key_and_every_default(root):
         fields = Study.model_fields[section].annotation.model_fields
         assert list(values) == [field.alias or name for name, field in fields.items()]
     assert validate_study(stated).model_dump(mode="json", by_alias=True) == stated
+
+
+def test_a_generator_that_draws_nothing_wanted_or_learned_no_guidance_is_refused(smoke):
+    values = change(smoke, "generate.systems", ["joint"])
+    values = change(change(values, "benchmark.arms", ["real"]), "generator.policies", ["joint", "image"])
+    with pytest.raises(
+        GroundsynthError, match=r"policies: 'image' draws image, which generate\.systems leaves"
+    ):
+        validate_study(values)
+    values = change(change(smoke, "generator.policies", ["unified", "mask"]), "generate.guidance", 2.0)
+    with pytest.raises(
+        GroundsynthError, match=r"guidance: 2 compares images with and without a map, and policy"
+    ):
+        validate_study(values)
+
+
+def test_a_generator_of_images_alone_draws_no_layouts(smoke):
+    values = change(change(smoke, "generator.policies", ["unified", "mask"]), "generate.layouts", "joint")
+    with pytest.raises(GroundsynthError, match=r"layouts: 'joint' maps are drawn by the generator itself"):
+        validate_study(values)
+
+
+def test_single_policies_are_asked_only_for_what_they_draw(smoke):
+    study = validate_study(change(smoke, "generator.policies", ["joint", "mask", "image"]))
+    made = RuleStage(study, "03_generate").of_fold("chips.parquet")
+    folder = "results/smoke/03_generate/fold{fold}"
+    assert made == [f"{folder}/{s}-s0/{s}/0/chips.parquet" for s in ("joint", "mask", "image")]
+    assert len(RuleStage(study, "02_train_generator").of_fold("model")) == 3
+    folders = [folder.tags for folder in folders_of(study, Path("r")) if folder.stage == "03_generate"]
+    assert [(tags["generator"], tags["system"]) for tags in folders] == [
+        ("joint-s0", "joint"), ("mask-s0", "mask"), ("image-s0", "image"),
+    ]  # fmt: skip
 
 
 def test_a_value_changed_on_the_command_line_is_refused(smoke):

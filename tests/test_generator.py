@@ -7,16 +7,13 @@ import pytest
 import torch
 
 from groundsynth.errors import GroundsynthError
+from groundsynth.models.beliefs import believe
 from groundsynth.models.denoiser import load_denoiser
-from groundsynth.models.generation import (
-    draw_layouts,
-    generate_shard,
-    hash_model,
-    shard_indices,
-    transform_map,
-)
+from groundsynth.models.generation import generate_shard, hash_model, shard_indices
+from groundsynth.models.given_maps import draw_layouts, transform_map
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
-from groundsynth.models.sampling import SamplingSettings, sample_pairs, sample_path
+from groundsynth.models.sampling import SamplingSettings, draw_maps, sample_pairs, sample_path, segment
+from groundsynth.models.solvers import SOLVERS, SampleNoise, solve
 from groundsynth.models.training import TrainingSettings, diffusion_loss, new_denoiser, train_denoiser
 
 CPU = torch.device("cpu")
@@ -132,14 +129,25 @@ def test_means_have_the_scale_of_the_data_at_every_noise_level(model, side, sigm
     assert means[:, :, 0, 0].var().item() == pytest.approx(1, rel=0.05)
 
 
-def test_sample_depends_on_its_seed_not_on_its_batch(model, chips):
-    seeds = [11, 22, 33, 44, 55]
+WAYS = {
+    "dpmpp_2m": {},
+    "euler": {},
+    "heun": {},
+    "heun with churn": {"solver": "heun", "churn": 2.0},
+    "ddpm": {},
+    "guided": {"solver": "dpmpp_2m", "guidance": 2.0},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sample_depends_on_its_seed_not_on_its_batch(model, chips, way):
+    seeds, solving = [11, 22, 33, 44, 55], replace(SOLVING, **({"solver": way} | WAYS[way]))
     for system in ("joint", "mask", "image"):
         given = chips[1][:5] if system == "mask" else None
-        images, maps = sample_pairs(model, system, seeds, SOLVING, CPU, given)
+        images, maps = sample_pairs(model, system, seeds, solving, CPU, given)
         order = [3, 0, 4]
         few, few_maps = sample_pairs(
-            model, system, [seeds[k] for k in order], replace(SOLVING, batch_size=2), CPU,
+            model, system, [seeds[k] for k in order], replace(solving, batch_size=2), CPU,
             None if given is None else given[order],
         )  # fmt: skip
         off = np.abs(images[order].astype(int) - few)
@@ -149,7 +157,94 @@ def test_sample_depends_on_its_seed_not_on_its_batch(model, chips):
         assert (images[0] != images[1]).any()
 
 
-@pytest.mark.parametrize("solver", ["dpmpp_2m", "euler"])
+def test_churn_moves_a_sample_and_its_seed_decides_where(model):
+    def draw(churn, seed=5):
+        return sample_pairs(model, "joint", [seed], replace(SOLVING, solver="heun", churn=churn), CPU)[0]
+
+    assert (draw(0.0) != draw(2.0)).mean() > 0.5
+    np.testing.assert_array_equal(draw(2.0), draw(2.0))
+
+
+def test_guidance_runs_from_no_map_to_more_than_the_map(model, chips, monkeypatch):
+    """With predictions of 1 for a clean map and 0 without one, guidance g answers g."""
+    seen = []
+
+    def raw(x, sigma_image, sigma_mask, image_state, mask_state):
+        return (mask_state == CLEAN).float()[:, None, None, None].expand_as(x)
+
+    def record(predict, first, *_):
+        seen.append(predict(first, 1.0).unique().tolist())
+        return first
+
+    monkeypatch.setattr(model, "raw", raw)
+    monkeypatch.setattr("groundsynth.models.sampling.solve", record)
+    for guidance in (0.0, 1.0, 2.5):
+        sample_pairs(model, "mask", [1], replace(SOLVING, guidance=guidance), CPU, chips[1][:1])
+    assert seen == [[0.0], [1.0], [2.5]]
+
+
+def test_steps_ask_the_network_as_often_as_stated(model, monkeypatch):
+    asked, raw = [], model.raw
+    monkeypatch.setattr(model, "raw", lambda *parts: asked.append(1) or raw(*parts))
+    for solver in SOLVERS:
+        settings = replace(SOLVING, solver=solver, steps=5)
+        asked.clear()
+        sample_pairs(model, "joint", [1], settings, CPU)
+        assert len(asked) == settings.evaluations == (9 if solver == "heun" else 5)
+
+
+def test_ddpm_is_the_stock_loop(model, monkeypatch):
+    """With the exact belief of a known image, the loop's levels and last step are those of DDPM."""
+    target, levels = torch.full((1, 6, 16, 16), 0.3), []
+
+    def predict(x, sigma):
+        levels.append(sigma)
+        total = sigma**2 + 0.25
+        return (target - x * 0.25 / total) * total**0.5 / (sigma * 0.5)
+
+    settings = replace(SOLVING, solver="ddpm", steps=1000)
+    noise = SampleNoise([3], 16, CPU)
+    x = solve(predict, noise.draw(6), noise, settings)
+    assert len(levels) == 1000
+    assert levels == sorted(levels, reverse=True)
+    assert levels[0] == 80.0, "above what was trained, the network is asked at the highest level it knows"
+    assert levels[-1] == pytest.approx(0.01, rel=0.01)  # √(β/(1−β)) of β = 1e-4
+    torch.testing.assert_close(x, target, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"solver": "magic"}, "solver 'magic' does not exist; choose one of dpmpp_2m"),
+        ({"churn": 3.0}, "churn 3 is read by solver 'heun' alone, and solver is 'dpmpp_2m'"),
+    ],
+)
+def test_settings_that_no_solver_has_are_refused(changes, says):
+    with pytest.raises(GroundsynthError, match=says):
+        replace(SOLVING, **changes)
+
+
+def test_a_map_is_read_off_an_image_by_its_seed_and_drawn_alone(model, chips):
+    seeds = [4, 5, 6]
+    maps = segment(model, chips[0][:3], seeds, SOLVING, CPU)
+    assert maps.shape == (3, 16, 16)
+    again = segment(model, chips[0][1:3], seeds[1:], replace(SOLVING, batch_size=1), CPU)
+    assert (again == maps[1:]).mean() >= 0.99
+    assert (segment(model, 255 - chips[0][:3], seeds, SOLVING, CPU) != maps).any(), "it looks at the image"
+    drawn = draw_maps(model, seeds, SOLVING, CPU)
+    assert drawn.shape == (3, 16, 16)
+    assert (draw_maps(model, seeds[:1], SOLVING, CPU) == drawn[:1]).mean() >= 0.99
+
+
+@pytest.mark.parametrize("images", [np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 16, 16, 3))])
+def test_images_of_another_size_or_type_are_not_segmented(model, images):
+    with pytest.raises(
+        GroundsynthError, match=r"do not fit: 1 readings of this generator need \(1, 16, 16, 3\)"
+    ):
+        segment(model, images, [1], SOLVING, CPU)
+
+
+@pytest.mark.parametrize("solver", ["dpmpp_2m", "euler", "heun", "ddpm"])
 def test_solver_finds_the_data_when_the_denoiser_is_perfect(model, solver, monkeypatch):
     """With the exact denoiser of one known image, any solver must return that image."""
     target = torch.linspace(-0.8, 0.8, 6 * 16 * 16).reshape(1, 6, 16, 16)
@@ -160,14 +255,14 @@ def test_solver_finds_the_data_when_the_denoiser_is_perfect(model, solver, monke
         return (target - x * 0.25 / total) * total.sqrt() / (sigma * 0.5)
 
     monkeypatch.setattr(model, "raw", perfect)
-    settings = replace(SOLVING, steps=12, solver=solver)
+    settings = replace(SOLVING, steps=100 if solver == "ddpm" else 12, solver=solver)
     images, maps = sample_pairs(model, "joint", [1, 2], settings, CPU)
     expected = model.config.whitening.restore(target[:, :3])[0]
     for image in images:
         assert np.abs(image.astype(int) - expected).max() <= 3
     assert (maps[0] == maps[1]).all()
     sigmas, beliefs = sample_path(model, "joint", 1, settings, CPU)
-    assert len(sigmas) == len(beliefs) == 12
+    assert len(sigmas) == len(beliefs) == settings.steps
     assert sigmas == sorted(sigmas, reverse=True)
     assert np.abs(beliefs[0].astype(int) - expected).max() <= 3
 
@@ -247,3 +342,15 @@ def test_rows_say_where_each_sample_comes_from(model, chips):
     assert rows["seed"].nunique() == 3
     image_rows = generate_shard(model, "g", "image", range(2), None, SOLVING, CPU, "abc")
     assert (np.stack(image_rows["mask"]) == 255).all()
+
+
+def test_beliefs_keep_what_is_clean_and_follow_what_they_see(model, chips):
+    image, labels = chips[0][0], chips[1][0]
+    images, maps = believe(model, image, labels, [0.0, 0.01, 20.0], [0.0, 1.0, np.inf], 0, CPU)
+    assert images.shape == (3, 3, 16, 16, 3)
+    assert maps.shape == (3, 3, 16, 16)
+    for k in range(3):
+        assert np.abs(images[k, 0].astype(int) - image).max() <= 1  # a clean image, whatever the map
+        np.testing.assert_array_equal(maps[0, k], labels)
+    assert np.abs(images[0, 1].astype(int) - image).mean() < 3, "at hardly any noise it believes what it sees"
+    assert np.abs(images[0, 2].astype(int) - image).mean() > 10, "and under much it cannot"

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from groundsynth.errors import GroundsynthError
+from groundsynth.systems import SYSTEMS_OF
 
 STAGES = (
     "01_prepare_data",
@@ -179,10 +180,47 @@ class Generate(_Section):
     )
     samples: Positive = Field(description="synthetic chips per system")
     shards: Positive = Field(1, description="jobs the samples of a system are divided into")
+    layouts: Literal["training", "transformed", "rare", "joint", "layout"] = Field(
+        "training",
+        description="maps that system mask obeys: real training maps, flipped and turned; also rotated and scaled; "
+        "with patches of rare classes laid on; maps of jointly drawn pairs; maps drawn before any image",
+    )
+    images_per_map: Positive = Field(
+        1, description="images drawn for each map; above 1 their diversity is measured"
+    )
     sampling_steps: Positive = Field(16, description="solver steps per sample; below 15 texture suffers")
-    solver: Literal["dpmpp_2m", "euler"] = Field("dpmpp_2m", description="ODE solver")
-    sigma_range: tuple[float, float] = Field((0.2, 80.0), description="lowest and highest noise level")
+    solver: Literal["dpmpp_2m", "euler", "heun", "ddpm"] = Field(
+        "dpmpp_2m",
+        description="how noise is taken away; heun asks the network twice per step, ddpm is the stock loop "
+        "and wants 1000 steps",
+    )
+    churn: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="noise that solver heun adds on the way (S_churn of EDM, up to about 80); 0 adds none",
+    )
+    guidance: Annotated[float, Field(ge=0)] = Field(
+        1.0,
+        description="how strongly system mask obeys its map: 1 as trained, 0 not at all, above 1 more, at the "
+        "price of diversity and of twice the time",
+    )
+    sigma_range: tuple[float, float] = Field(
+        (0.2, 80.0), description="lowest and highest noise level; ddpm has its own"
+    )
     batch_size: Positive = Field(64, description="samples drawn together; does not change any sample")
+
+    @model_validator(mode="after")
+    def _solvable(self) -> Self:
+        """Settings of the sampler that must fit each other."""
+        if self.churn and self.solver != "heun":
+            raise ValueError(
+                f"churn = {self.churn:g} is read by solver 'heun' alone, and solver is '{self.solver}'; choose "
+                "heun or churn 0"
+            )
+        if self.sigma_range[0] <= 0 or self.sigma_range[0] >= self.sigma_range[1]:
+            raise ValueError(
+                f"sigma_range = {self.sigma_range} must rise from above 0; the default is 0.2, 80"
+            )
+        return self
 
 
 class Label(_Section):
@@ -307,6 +345,7 @@ class Study(_Section):
                 f"data.chip_size: {self.data.chip_size} px is no multiple of {cells}, which generator.patch "
                 f"{self.generator.patch} and its {len(self.generator.channels)} channels need; change one of them"
             )
+        self._systems_have_generators()
         made = {"real", *self.generate.systems}
         for arm in self.benchmark.arms:
             if arm.replace("+", ":").rpartition(":")[2] not in made:
@@ -314,6 +353,33 @@ class Study(_Section):
         if self.benchmark.arms[:1] != ["real"]:
             raise ValueError("benchmark.arms: the first arm must be 'real', the reference of all others")
         return self
+
+    def _systems_have_generators(self) -> None:
+        """Every system is drawn by some generator, every generator draws some system, with what it learned."""
+        policies, systems = self.generator.policies, self.generate.systems
+        for system in systems:
+            able = [policy for policy, drawn in SYSTEMS_OF.items() if system in drawn]
+            if not set(able) & set(policies):
+                raise ValueError(
+                    f"generate.systems: '{system}' is drawn by none of generator.policies {policies}; add one of "
+                    f"{', '.join(able)} there, or leave '{system}' out"
+                )
+        for policy in policies:
+            if not set(SYSTEMS_OF[policy]) & set(systems):
+                raise ValueError(
+                    f"generator.policies: '{policy}' draws {', '.join(SYSTEMS_OF[policy])}, which generate.systems "
+                    "leaves out; add it there or leave the policy out"
+                )
+        if "mask" in policies and self.generate.guidance != 1:
+            raise ValueError(
+                f"generate.guidance: {self.generate.guidance:g} compares images with and without a map, and policy "
+                "'mask' learned none without; leave it at 1 or train 'unified' alone"
+            )
+        if "mask" in policies and self.generate.layouts in ("joint", "layout"):
+            raise ValueError(
+                f"generate.layouts: '{self.generate.layouts}' maps are drawn by the generator itself, and policy "
+                "'mask' draws none; choose other layouts or train 'unified' alone"
+            )
 
 
 SECTION_OF = {

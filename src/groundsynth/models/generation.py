@@ -1,4 +1,4 @@
-"""A shard of synthetic chips: which samples, which layouts, and what each row says of itself."""
+"""A shard of synthetic chips: which samples, and what each row says of itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, SHARE_COLUMNS, class_shares
 from groundsynth.models.denoiser import Denoiser
 from groundsynth.models.sampling import SamplingSettings, sample_pairs
-from groundsynth.seeds import derive_seed, rng
+from groundsynth.seeds import derive_seed
 
 
 def shard_indices(samples: int, shards: int, shard: int) -> range:
@@ -29,34 +29,6 @@ def shard_indices(samples: int, shards: int, shard: int) -> range:
     return range(samples * shard // shards, samples * (shard + 1) // shards)
 
 
-def draw_layouts(chips: pd.DataFrame, generator: str, indices: range) -> pd.DataFrame:
-    """Draw the layout that each mask-conditional sample must obey.
-
-    Layouts are *training* maps under one of the eight flips and right-angle turns. Only the map is
-    used: the training image beside it is never seen.
-
-    Args:
-        chips: real training chips (``CHIPS['real']``).
-        generator: name of the generator; with the sample's number it decides the draw.
-
-    Returns:
-        One row per sample: ``condition`` (chip id), ``condition_transform`` (0…7), ``mask``.
-    """
-    chips = chips.sort_values("chip_id", ignore_index=True)
-    rows = []
-    for index in indices:
-        draw = rng("layout", generator, index)
-        chip, code = chips.iloc[int(draw.integers(len(chips)))], int(draw.integers(8))
-        rows.append((chip["chip_id"], code, transform_map(chip["mask"], code)))
-    return pd.DataFrame(rows, columns=["condition", "condition_transform", "mask"])
-
-
-def transform_map(labels: np.ndarray, code: int) -> np.ndarray:
-    """Turn a map (h, w) by ``code % 4`` right angles, then mirror it left to right if ``code ≥ 4``."""
-    turned = np.rot90(labels, code % 4)
-    return np.ascontiguousarray(turned[:, ::-1] if code >= 4 else turned)
-
-
 def generate_shard(
     model: Denoiser,
     generator: str,
@@ -70,7 +42,7 @@ def generate_shard(
     """Generate the samples ``indices`` of one system as chips (``CHIPS['synthetic']``).
 
     Args:
-        layouts: from :func:`draw_layouts` for the system ``mask``, else None.
+        layouts: from :func:`groundsynth.models.given_maps.give_maps` for the system ``mask``, else None.
     """
     seeds = [derive_seed("sample", generator, system, index) for index in indices]
     given = None if layouts is None else np.stack(layouts["mask"])

@@ -1,48 +1,38 @@
 """Drawing samples: one network, one solver, three published systems by what is held clean or absent.
 
 ``joint`` denoises image and map together, ``mask`` denoises the image beside a clean map, ``image``
-denoises the image with no map at all. The starting noise of a sample comes from a generator seeded
-by its own id, and the ODE solver adds none: a sample depends on its seed and its map, not on the
-batch, the shard or the device count it was drawn in.
+denoises the image with no map at all. Two more uses come with the same weights: :func:`segment` denoises
+the map beside a clean image, :func:`draw_maps` the map beside an image that is all noise. The starting
+noise of a sample comes from a generator seeded by its own id, and so does any noise a solver adds: a
+sample depends on its seed and its condition, not on the batch, the shard or the device count it was
+drawn in.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from diffusers import EDMDPMSolverMultistepScheduler, EDMEulerScheduler
 from tqdm.auto import tqdm
 
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, NUM_CLASSES
 from groundsynth.models.bits import decode_bits, encode_maps
-from groundsynth.models.colour import SIGMA_DATA
 from groundsynth.models.denoiser import CHANNELS, IMAGE_CHANNELS, Denoiser
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
+from groundsynth.models.solvers import SampleNoise, SamplingSettings, solve
 
-STATES = {"joint": (NOISY, NOISY), "mask": (NOISY, CLEAN), "image": (NOISY, ABSENT)}
-SOLVERS = {"dpmpp_2m": EDMDPMSolverMultistepScheduler, "euler": EDMEulerScheduler}
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How the ODE is solved: number of steps, solver, lowest and highest sigma, batch size."""
-
-    steps: int
-    solver: str
-    sigma_range: tuple[float, float]
-    batch_size: int
-
-    def scheduler(self):
-        """Return a ``diffusers`` scheduler in EDM's formulation (Karras et al. 2022, eq. 5)."""
-        low, high = self.sigma_range
-        scheduler = SOLVERS[self.solver](
-            sigma_min=low, sigma_max=high, sigma_data=SIGMA_DATA, prediction_type="epsilon"
-        )
-        scheduler.set_timesteps(self.steps)
-        return scheduler
+STATES = {
+    "joint": (NOISY, NOISY),
+    "mask": (NOISY, CLEAN),
+    "image": (NOISY, ABSENT),
+    "segment": (CLEAN, NOISY),
+    "layout": (NOISY, NOISY),  # the image stays at the highest level
+}
+SYSTEMS = ("joint", "mask", "image")
+IMAGE, MAP = slice(0, IMAGE_CHANNELS), slice(IMAGE_CHANNELS, CHANNELS)
+MOVING = {"joint": slice(0, CHANNELS), "mask": IMAGE, "image": IMAGE, "segment": MAP, "layout": MAP}
 
 
 def sample_pairs(
@@ -72,7 +62,7 @@ def sample_pairs(
     for start in tqdm(starts, desc=f"sampling {system}", mininterval=5):
         part = slice(start, start + settings.batch_size)
         given = None if maps is None else maps[part]
-        x = _sample_batch(model, system, seeds[part], settings, device, given)
+        x = _sample_batch(model, system, seeds[part], settings, device, _encode(model, given))
         images.append(model.config.whitening.restore(x[:, :IMAGE_CHANNELS]))
         masks.append(_read_maps(x, system, given, model.config.codes))
     return np.concatenate(images), np.concatenate(masks)
@@ -94,35 +84,100 @@ def sample_path(
     _check_maps(model, system, 1, maps)
     sigmas, beliefs = [], []
 
-    def watch(sigma: float, x: torch.Tensor, out: torch.Tensor) -> None:
-        total = sigma**2 + SIGMA_DATA**2
-        clean = x * SIGMA_DATA**2 / total + out * sigma * SIGMA_DATA / total**0.5
+    def watch(sigma: float, clean: torch.Tensor) -> None:
         sigmas.append(sigma)
         beliefs.append(model.config.whitening.restore(clean[:, :IMAGE_CHANNELS])[0])
 
-    _sample_batch(model, system, [seed], settings, device, maps, watch)
+    _sample_batch(model, system, [seed], settings, device, _encode(model, maps), watch)
     return sigmas, np.stack(beliefs)
 
 
+def segment(
+    model: Denoiser, images: np.ndarray, seeds: list[int], settings: SamplingSettings, device: torch.device
+) -> np.ndarray:
+    """Read the maps off images: the model's own use as a segmenter, one draw per image.
+
+    Args:
+        images: (n, h, w, 3) uint8 of the chip size the model was trained at.
+        seeds: one per image.
+
+    Returns:
+        (n, h, w) uint8, 0…6 and 255 for the code of 'no label'.
+
+    Raises:
+        GroundsynthError: images of another size or type.
+    """
+    size = model.config.chip_size
+    if images.shape != (len(seeds), size, size, 3) or images.dtype != np.uint8:
+        raise GroundsynthError(
+            f"images of shape {images.shape} and type {images.dtype} do not fit: {len(seeds)} readings of this "
+            f"generator need ({len(seeds)}, {size}, {size}, 3) uint8"
+        )
+    return _sample_maps(model, "segment", seeds, settings, device, model.config.whitening.whiten(images))
+
+
+def draw_maps(
+    model: Denoiser, seeds: list[int], settings: SamplingSettings, device: torch.device
+) -> np.ndarray:
+    """Draw maps alone, (n, h, w) uint8, one per seed: the image beside them is all noise throughout."""
+    return _sample_maps(model, "layout", seeds, settings, device, None)
+
+
+def _sample_maps(model, use, seeds, settings, device, held: torch.Tensor | None) -> np.ndarray:
+    maps = []
+    starts = range(0, len(seeds), settings.batch_size)
+    for start in tqdm(starts, desc=f"sampling {use}", mininterval=5):
+        part = slice(start, start + settings.batch_size)
+        x = _sample_batch(model, use, seeds[part], settings, device, None if held is None else held[part])
+        maps.append(decode_bits(x[:, MAP], model.config.codes))
+    return np.concatenate(maps)
+
+
 @torch.no_grad()
-def _sample_batch(model, system, seeds, settings, device, maps, watch=None) -> torch.Tensor:
-    size, n = model.config.chip_size, len(seeds)
-    scheduler = settings.scheduler()
-    noise = [torch.randn(CHANNELS, size, size, generator=torch.Generator().manual_seed(s)) for s in seeds]
-    x = torch.stack(noise).to(device) * scheduler.init_noise_sigma
-    image_state, mask_state = STATES[system]
-    if mask_state == CLEAN:
-        x[:, IMAGE_CHANNELS:] = encode_maps(maps, model.config.codes).to(device)
-    states = [torch.full((n,), state, device=device) for state in (image_state, mask_state)]
-    moving = CHANNELS if mask_state == NOISY else IMAGE_CHANNELS
-    for sigma, t in zip(scheduler.sigmas[:-1].tolist(), scheduler.timesteps, strict=True):
-        level = torch.full((n,), sigma, device=device)
-        out = model.raw(x, level, level, *states)
-        if watch is not None:
-            watch(sigma, x, out)
-        step = scheduler.step(out[:, :moving], t, x[:, :moving]).prev_sample
-        x = torch.cat([step, x[:, moving:]], dim=1)
+def _sample_batch(
+    model: Denoiser,
+    use: str,
+    seeds: list[int],
+    settings: SamplingSettings,
+    device: torch.device,
+    held: torch.Tensor | None,
+    watch: Callable[[float, torch.Tensor], None] | None = None,
+) -> torch.Tensor:
+    """Return (n, 6, h, w): what moved, sampled, beside what was held.
+
+    Args:
+        held: clean channels (n, 3, h, w) where a part is held clean.
+    """
+    noise = SampleNoise(seeds, model.config.chip_size, device)
+    x = noise.draw(CHANNELS)
+    first, moving = x[:, MOVING[use]].clone(), MOVING[use]
+    highest = settings.sigma_range[1]
+    if use == "layout":
+        x[:, IMAGE] *= highest
+    elif held is not None:
+        x[:, MAP if moving == IMAGE else IMAGE] = held.to(device)
+    image_state, mask_state = STATES[use]
+
+    def ask(part: torch.Tensor, sigma: float, mask_state: int) -> torch.Tensor:
+        x[:, moving] = part
+        level = torch.full((len(x),), sigma, device=device)
+        beside = torch.full_like(level, highest) if use == "layout" else level
+        states = [torch.full((len(x),), state, device=device) for state in (image_state, mask_state)]
+        return model.raw(x, beside, level, *states)[:, moving]
+
+    def predict(part: torch.Tensor, sigma: float) -> torch.Tensor:
+        out = ask(part, sigma, mask_state)
+        if mask_state != CLEAN or settings.guidance == 1:
+            return out
+        free = ask(part, sigma, ABSENT)
+        return free + settings.guidance * (out - free)
+
+    x[:, moving] = solve(predict, first, noise, settings, watch)
     return x
+
+
+def _encode(model: Denoiser, maps: np.ndarray | None) -> torch.Tensor | None:
+    return None if maps is None else encode_maps(maps, model.config.codes)
 
 
 def _read_maps(x: torch.Tensor, system: str, given: np.ndarray | None, codes: tuple[int, ...]) -> np.ndarray:
@@ -134,8 +189,8 @@ def _read_maps(x: torch.Tensor, system: str, given: np.ndarray | None, codes: tu
 
 
 def _check_maps(model: Denoiser, system: str, n: int, maps: np.ndarray | None) -> None:
-    if system not in STATES:
-        raise GroundsynthError(f"system '{system}' does not exist; choose one of {', '.join(STATES)}")
+    if system not in SYSTEMS:
+        raise GroundsynthError(f"system '{system}' does not exist; choose one of {', '.join(SYSTEMS)}")
     if (maps is not None) != (system == "mask"):
         raise GroundsynthError(f"system '{system}' {'needs' if maps is None else 'takes no'} maps")
     if maps is None:

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from groundsynth.legend import colour_map
-from groundsynth.report.style import system_colour
+from groundsynth.report.style import legend_handles, system_colour
 
 ROW_NAMES = {
     "joint": "both noisy, same level → image + map",
@@ -89,6 +89,66 @@ def plot_path(strip: list[np.ndarray], sigmas: list[float]) -> Figure:
         cell.imshow(image, interpolation="nearest")
         cell.set_title(f"σ = {sigma:.2g}", fontsize=9, weight="normal", loc="center")
         cell.set_axis_off()
+    return figure
+
+
+def plot_belief_plane(
+    images: np.ndarray, maps: np.ndarray, image_levels: list[float], map_levels: list[float]
+) -> Figure:
+    """Draw what the model believes one chip to be over the plane of the two noise levels.
+
+    Args:
+        images: (rows, columns, h, w, 3) uint8; maps: (rows, columns, h, w) uint8; see
+            :func:`groundsynth.models.beliefs.believe`. Maps of an absent map are left white.
+        image_levels: sigma per column; map_levels: sigma per row, 0 clean, infinity absent.
+    """
+    rows, columns = images.shape[:2]
+    figure = plt.figure(figsize=(1.2 * 2 * columns + 0.6, 1.25 * rows + 0.5), layout="constrained")
+    panels = figure.subfigures(1, 2, wspace=0.03)
+    for panel, pictures, title in zip(
+        panels, (images, colour_map(maps)), ("believed image", "believed map"), strict=True
+    ):
+        panel.suptitle(title, fontsize=11)
+        cells = panel.subplots(rows, columns, squeeze=False)
+        for row, map_level in enumerate(map_levels):
+            for column, image_level in enumerate(image_levels):
+                cell = cells[row, column]
+                if np.isfinite(map_level) or panel is panels[0]:
+                    cell.imshow(pictures[row, column], interpolation="nearest")
+                cell.set(xticks=[], yticks=[])
+                cell.grid(False)
+                for side in cell.spines.values():
+                    side.set_visible(False)
+                if row == rows - 1:
+                    cell.set_xlabel(f"image {_level_name(image_level)}", fontsize=8)
+                if column == 0:
+                    cell.set_ylabel(f"map {_level_name(map_level)}", fontsize=8)
+    if not np.isfinite(map_levels[-1]):  # an empty row of the second panel
+        panels[1].legend(
+            handles=legend_handles(),
+            loc="lower center",
+            bbox_to_anchor=(0.5, 0.5 / rows),
+            ncols=4,
+            fontsize=8,
+        )
+    return figure
+
+
+def _level_name(sigma: float) -> str:
+    return {0: "clean", np.inf: "absent"}.get(sigma, f"σ = {sigma:g}")
+
+
+def plot_one_map(labels: np.ndarray, images: np.ndarray) -> Figure:
+    """Draw one map and, beside it, the images (n, h, w, 3) uint8 that were drawn for it."""
+    columns = 1 + len(images) // 2 + len(images) % 2
+    figure, axes = plt.subplots(2, columns, figsize=(1.6 * columns, 3.3), squeeze=False)
+    for cell in axes.flat:
+        cell.set_axis_off()
+    axes[0, 0].imshow(colour_map(labels), interpolation="nearest")
+    axes[0, 0].set_title("the map", fontsize=9, weight="normal", loc="center")
+    axes[1, 0].legend(handles=legend_handles(), loc="center", fontsize=7, handlelength=1)
+    for cell, image in zip(axes[:, 1:].flat, images, strict=False):
+        cell.imshow(image, interpolation="nearest")
     return figure
 
 
