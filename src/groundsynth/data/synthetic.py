@@ -6,6 +6,7 @@ import pandas as pd
 
 from groundsynth.artifacts import read_chips
 from groundsynth.paths import stage_dir
+from groundsynth.systems import drawn_pairs
 
 
 def read_synthetic(
@@ -15,7 +16,7 @@ def read_synthetic(
 
     Args:
         generators: names ``<policy>-s<seed>``, as stage 02 writes them.
-        systems: ``joint``, ``mask``, ``image``.
+        systems: names of ``groundsynth.systems``; each generator gives those that it can draw.
         shards: number of shards each system was generated in.
     """
     parts = [
@@ -23,8 +24,7 @@ def read_synthetic(
             stage_dir(study, "03_generate", fold, generator, system, str(shard)) / "chips.parquet",
             "synthetic",
         )
-        for generator in generators
-        for system in systems
+        for generator, system in drawn_pairs(generators, systems)
         for shard in range(shards)
     ]
     return pd.concat(parts, ignore_index=True)

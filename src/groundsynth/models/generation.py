@@ -14,6 +14,7 @@ from groundsynth.legend import NO_LABEL, SHARE_COLUMNS, class_shares
 from groundsynth.models.denoiser import Denoiser
 from groundsynth.models.sampling import SamplingSettings, sample_pairs
 from groundsynth.seeds import derive_seed, rng
+from groundsynth.systems import SYSTEMS_OF  # noqa: F401  (offered beside what draws them)
 
 
 def shard_indices(samples: int, shards: int, shard: int) -> range:
@@ -70,7 +71,7 @@ def generate_shard(
     """Generate the samples ``indices`` of one system as chips (``CHIPS['synthetic']``).
 
     Args:
-        layouts: from :func:`draw_layouts` for the system ``mask``, else None.
+        layouts: from :func:`draw_layouts` for the systems that are given a map, else None.
     """
     seeds = [derive_seed("sample", generator, system, index) for index in indices]
     given = None if layouts is None else np.stack(layouts["mask"])

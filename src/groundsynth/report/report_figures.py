@@ -20,6 +20,7 @@ from groundsynth.legend import colour_map
 from groundsynth.report.style import SYSTEM_COLOURS, legend_handles, save_figure, show_figure, system_colour
 from groundsynth.report.tables import interval, order_arms, pick
 from groundsynth.seeds import rng
+from groundsynth.systems import drawn_pairs
 
 Drawn = tuple[Figure, str]
 # what a check must tell from the truth, and what obedience is measured with
@@ -357,8 +358,9 @@ def random_pairs(
         GroundsynthError: the chips are not here (a published study carries the figure instead).
     """
     panels = {"real": _real_pairs(root, fold, pairs)}
+    first = {system: generator for generator, system in reversed(drawn_pairs(generators, systems))}
     for system in systems:
-        path = root / "03_generate" / f"fold{fold}" / generators[0] / system / "0" / "chips.parquet"
+        path = root / "03_generate" / f"fold{fold}" / first[system] / system / "0" / "chips.parquet"
         chips = _some(read_chips(path, "synthetic"), pairs, system)
         if all((np.asarray(mask) == 255).all() for mask in chips["mask"]):
             labels = root / "04_label" / f"fold{fold}" / "labels.parquet"

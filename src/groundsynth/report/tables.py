@@ -15,6 +15,7 @@ from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_json, read_ta
 from groundsynth.config import STAGES, Study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, results_dir
+from groundsynth.systems import drawn_pairs
 
 KEY = list(METRIC_COLUMNS[:7])
 REPORT = "09_report"
@@ -61,8 +62,7 @@ def study_folders(
                     Folder(
                         stage, tags | {"generator": g, "system": s, "shard": str(k)}, base / g / s / str(k)
                     )
-                    for g in generators
-                    for s in systems
+                    for g, s in drawn_pairs(generators, systems)
                     for k in range(shards)
                 ]
             else:

@@ -8,6 +8,7 @@ from typing import Any
 
 from groundsynth.config import Study
 from groundsynth.paths import project_root
+from groundsynth.systems import drawn_pairs
 from groundsynth.workflow.code_inputs import code_hash, module_files, package_files
 from groundsynth.workflow.parameters import generator_names, notebook_parameters, stage_folder
 
@@ -69,9 +70,11 @@ class RuleStage:
 
     def _jobs(self) -> list[tuple[str, str, int]]:
         generators = generator_names(self.study) if "{generator}" in self.folder else [""]
-        systems = self.study.generate.systems if "{system}" in self.folder else [""]
+        pairs = [(g, "") for g in generators]
+        if "{system}" in self.folder:
+            pairs = drawn_pairs(generators, self.study.generate.systems)
         shards = range(self.study.generate.shards) if "{shard}" in self.folder else [0]
-        return [(g, s, k) for g in generators for s in systems for k in shards]
+        return [(g, s, k) for g, s in pairs for k in shards]
 
 
 def page_code() -> list[str]:

@@ -1,0 +1,45 @@
+"""Which published systems each kind of generator can draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from groundsynth.errors import GroundsynthError
+
+SYSTEMS_OF = {
+    "unified": ("joint", "mask", "image"),
+    "joint": ("joint",),
+    "mask": ("mask",),
+    "image": ("image",),
+    "spade": ("spade",),
+    "joint_gan": ("joint_gan",),
+}
+GANS = ("spade", "joint_gan")  # policies that train a GAN, each for the system of its name
+GIVEN_MAP = ("mask", "spade")  # systems that draw an image for a map they are given
+
+
+def drawn_pairs(generators: Iterable[str], systems: Iterable[str]) -> list[tuple[str, str]]:
+    """Return every generator with every one of the ``systems`` that it can draw, generators first.
+
+    Args:
+        generators: names ``<policy>-s<seed>``.
+
+    Raises:
+        GroundsynthError: a generator of an unknown policy.
+
+    >>> drawn_pairs(["unified-s0", "spade-s0"], ["mask", "spade"])
+    [('unified-s0', 'mask'), ('spade-s0', 'spade')]
+    """
+    generators, wanted = list(generators), list(systems)
+    policies = [name.rpartition("-s")[0] for name in generators]
+    unknown = [name for name, policy in zip(generators, policies, strict=True) if policy not in SYSTEMS_OF]
+    if unknown:
+        raise GroundsynthError(
+            f"generator '{unknown[0]}' is not named <policy>-s<seed>; policies are {', '.join(SYSTEMS_OF)}"
+        )
+    return [
+        (g, s)
+        for g, policy in zip(generators, policies, strict=True)
+        for s in wanted
+        if s in SYSTEMS_OF[policy]
+    ]
