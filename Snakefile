@@ -19,8 +19,8 @@ STUDY = check_study(config)
 
 wildcard_constraints:
     fold=r"\d+",
-    generator=r"[a-z]+-s\d+",
-    system=r"[a-z]+",
+    generator=r"[a-z_]+-s\d+",
+    system=r"[a-z_]+",
     shard=r"\d+",
 
 

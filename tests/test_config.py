@@ -17,7 +17,7 @@ from groundsynth.workflow.render_config import render_laptop
 from groundsynth.workflow.rule_stage import RuleStage
 from groundsynth.workflow.study_config import check_study
 
-STUDIES = ("laptop", "smoke", "overnight", "gpu", "korea", "korea128", "zion", "zion128", "single")
+STUDIES = ("laptop", "smoke", "overnight", "gpu", "korea", "korea128", "zion", "zion128", "single", "gan")
 
 
 @pytest.fixture
@@ -72,6 +72,8 @@ def test_no_study_is_left_out_of_these_tests(root):
         ("study", "Smoke Study", ["'study' = 'Smoke Study' is refused"]),
         ("study", "published", ["results/published has another use"]),
         ("folds", [6], ["6 is none of the 6 folds"]),
+        ("generator.policies", ["unified", "spade"], ["'spade' draws spade", "add it there or leave"]),
+        ("generator.diversity", -1, ["'generator.diversity' = -1 is refused"]),
         ("benchmark.arms", ["real", "real+text"], ["'benchmark.arms.1' = 'real+text' is refused"]),
         ("benchmark.arms", ["real+joint"], ["the first arm must be 'real'"]),
         ("generate.systems", ["mask"], ["'synthetic:joint'", "generate.systems leaves out"]),
@@ -254,3 +256,16 @@ def test_parameters_of_each_stage(root):
 def test_one_generator_per_policy_and_seed(smoke):
     values = change(change(smoke, "generator.policies", ["unified", "joint"]), "generator.seeds", [0, 3])
     assert generator_names(validate_study(values)) == ["unified-s0", "unified-s3", "joint-s0", "joint-s3"]
+
+
+def test_a_gan_is_asked_for_its_own_system_alone(root):
+    from groundsynth.workflow.rule_stage import RuleStage
+
+    study = load_study(root / "config" / "gan.yaml")
+    made = [path.split("/")[4:6] for path in RuleStage(study, "03_generate").of_fold("chips.parquet")]
+    assert made == [
+        ["unified-s0", "joint"], ["unified-s0", "mask"], ["spade-s0", "spade"], ["joint_gan-s0", "joint_gan"],
+    ]  # fmt: skip
+    where = SimpleNamespace(fold=0, generator="joint_gan-s0", system="joint_gan", shard=0)
+    given = notebook_parameters(study, "02_train_generator", where)
+    assert (given["policy"], given["seed"]) == ("joint_gan", 0)

@@ -140,8 +140,9 @@ def _check_bbox(bbox: tuple[float, float, float, float]) -> None:
 class Generator(_Section):
     """Stage 02: the any-to-any denoiser and its training."""
 
-    policies: list[Literal["unified", "joint", "mask", "image"]] = Field(
-        ["unified"], description="which noise-level pairs a training draws; one generator each"
+    policies: list[Literal["unified", "joint", "mask", "image", "spade", "joint_gan"]] = Field(
+        ["unified"],
+        description="which noise-level pairs a training draws, or which GAN is trained; one generator each",
     )
     seeds: list[int] = Field([0], description="training seeds; one generator per policy and seed")
     steps: Positive = Field(description="optimiser steps; images gain structure up to tens of thousands")
@@ -166,6 +167,13 @@ class Generator(_Section):
     mask_noise: tuple[float, float] = Field(
         (0.3, 1.2), description="mean and sd of ln(sigma) drawn for the mask (floor 0.1)"
     )
+    gan_rates: tuple[float, float] = Field(
+        (4e-4, 8e-4), description="rates of Adam for a GAN's generator and critic; lower both if they blow up"
+    )
+    gan_width: Positive = Field(32, description="a GAN's channels at full resolution; 64 and more on a GPU")
+    diversity: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="weight of a GAN's mode-seeking term; about 1 keeps images of one map apart"
+    )
     log_every: Positive = Field(20, description="steps between logged losses")
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
         60, description="seconds between checkpoints (a killed training resumes from the last)"
@@ -175,8 +183,9 @@ class Generator(_Section):
 class Generate(_Section):
     """Stage 03: sampling."""
 
-    systems: list[Literal["joint", "mask", "image"]] = Field(
-        ["joint", "mask", "image"], description="published ways to generate, each a condition of the model"
+    systems: list[Literal["joint", "mask", "image", "spade", "joint_gan"]] = Field(
+        ["joint", "mask", "image"],
+        description="published ways to generate, each a condition of the model or a GAN of its own",
     )
     samples: Positive = Field(description="synthetic chips per system")
     shards: Positive = Field(1, description="jobs the samples of a system are divided into")
@@ -260,7 +269,9 @@ class Ground(_Section):
 class Benchmark(_Section):
     """Stage 07: what synthetic data is worth to a segmenter."""
 
-    arms: list[Annotated[str, Field(pattern=r"^(real|(synthetic:|real\+)(joint|mask|image))$")]] = Field(
+    arms: list[
+        Annotated[str, Field(pattern=r"^(real|(synthetic:|real\+)(joint|mask|image|spade|joint_gan))$")]
+    ] = Field(
         [
             "real",
             "synthetic:joint",
@@ -375,11 +386,12 @@ class Study(_Section):
                 f"generate.guidance: {self.generate.guidance:g} compares images with and without a map, and policy "
                 "'mask' learned none without; leave it at 1 or train 'unified' alone"
             )
-        if "mask" in policies and self.generate.layouts in ("joint", "layout"):
-            raise ValueError(
-                f"generate.layouts: '{self.generate.layouts}' maps are drawn by the generator itself, and policy "
-                "'mask' draws none; choose other layouts or train 'unified' alone"
-            )
+        for policy in sorted({"mask", "spade"} & set(policies)):
+            if self.generate.layouts in ("joint", "layout"):
+                raise ValueError(
+                    f"generate.layouts: '{self.generate.layouts}' maps are drawn by the generator itself, and policy "
+                    f"'{policy}' draws none; choose other layouts or train 'unified' alone"
+                )
 
 
 SECTION_OF = {

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from groundsynth.errors import GroundsynthError
+
 SYSTEMS_OF = {
     "unified": ("joint", "mask", "image"),
     "joint": ("joint",),
     "mask": ("mask",),
     "image": ("image",),
+    "spade": ("spade",),
+    "joint_gan": ("joint_gan",),
 }
-GIVEN_MAP = ("mask",)  # systems that draw an image for a map they are given
+GANS = ("spade", "joint_gan")  # policies that train a GAN, each for the system of its name
+GIVEN_MAP = ("mask", "spade")  # systems that draw an image for a map they are given
 
 
 def drawn_pairs(generators: Iterable[str], systems: Iterable[str]) -> list[tuple[str, str]]:
@@ -19,8 +24,22 @@ def drawn_pairs(generators: Iterable[str], systems: Iterable[str]) -> list[tuple
     Args:
         generators: names ``<policy>-s<seed>``.
 
-    >>> drawn_pairs(["unified-s0", "image-s0"], ["mask", "image"])
-    [('unified-s0', 'mask'), ('unified-s0', 'image'), ('image-s0', 'image')]
+    Raises:
+        GroundsynthError: a generator of an unknown policy.
+
+    >>> drawn_pairs(["unified-s0", "spade-s0"], ["mask", "spade"])
+    [('unified-s0', 'mask'), ('spade-s0', 'spade')]
     """
-    wanted = list(systems)
-    return [(g, s) for g in generators for s in wanted if s in SYSTEMS_OF[g.rpartition("-s")[0]]]
+    generators, wanted = list(generators), list(systems)
+    policies = [name.rpartition("-s")[0] for name in generators]
+    unknown = [name for name, policy in zip(generators, policies, strict=True) if policy not in SYSTEMS_OF]
+    if unknown:
+        raise GroundsynthError(
+            f"generator '{unknown[0]}' is not named <policy>-s<seed>; policies are {', '.join(SYSTEMS_OF)}"
+        )
+    return [
+        (g, s)
+        for g, policy in zip(generators, policies, strict=True)
+        for s in wanted
+        if s in SYSTEMS_OF[policy]
+    ]

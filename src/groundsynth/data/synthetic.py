@@ -16,7 +16,7 @@ def read_synthetic(
 
     Args:
         generators: names ``<policy>-s<seed>``, as stage 02 writes them.
-        systems: ``joint``, ``mask``, ``image``; a generator is asked for those it draws.
+        systems: names of ``groundsynth.systems``; each generator gives those that it can draw.
         shards: number of shards each system was generated in.
     """
     parts = [

@@ -29,7 +29,8 @@ level for each. Uses trained: {uses}.
 
 All settings: `{settings}`
 
-## Limits
+{limits}"""
+LIMITS = """## Limits
 
 Trained on the ground named above alone. Samples repeat its season, sensor and land use, may repeat
 parts of it, and the maps inherit the errors of the reference map. Not for monitoring, verification, navigation or
@@ -70,6 +71,7 @@ def write_model_card(
         minutes=seconds / 60,
         device=device,
         settings=asdict(settings),
+        limits=LIMITS,
     )
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

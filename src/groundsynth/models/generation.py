@@ -42,7 +42,7 @@ def generate_shard(
     """Generate the samples ``indices`` of one system as chips (``CHIPS['synthetic']``).
 
     Args:
-        layouts: from :func:`groundsynth.models.given_maps.give_maps` for the system ``mask``, else None.
+        layouts: from :func:`groundsynth.models.given_maps.give_maps` for the systems that are given a map, else None.
     """
     seeds = [derive_seed("sample", generator, system, index) for index in indices]
     given = None if layouts is None else np.stack(layouts["mask"])

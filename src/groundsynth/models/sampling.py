@@ -20,8 +20,11 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, NUM_CLASSES
 from groundsynth.models.bits import decode_bits, encode_maps
 from groundsynth.models.denoiser import CHANNELS, IMAGE_CHANNELS, Denoiser
+from groundsynth.models.gan_sampling import GENERATORS, latent_walk, sample_gan
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 from groundsynth.models.solvers import SampleNoise, SamplingSettings, solve
+from groundsynth.seeds import derive_seed
+from groundsynth.systems import GIVEN_MAP
 
 STATES = {
     "joint": (NOISY, NOISY),
@@ -46,9 +49,9 @@ def sample_pairs(
     """Generate one pair per seed.
 
     Args:
-        system: ``joint``, ``mask`` or ``image``.
+        system: ``joint``, ``mask`` or ``image``; for a GAN its own, ``spade`` or ``joint_gan``.
         seeds: one seed per sample.
-        maps: (n, h, w) uint8 maps to obey; needed for ``mask``, refused otherwise.
+        maps: (n, h, w) uint8 maps to obey; needed for ``mask`` and ``spade``, refused otherwise.
 
     Returns:
         images (n, h, w, 3) uint8 and maps (n, h, w) uint8: generated, given, or all 255.
@@ -57,6 +60,8 @@ def sample_pairs(
         GroundsynthError: an unknown system, maps missing, unwanted, or of another size or legend.
     """
     _check_maps(model, system, len(seeds), maps)
+    if system in GENERATORS:
+        return sample_gan(model, seeds, settings.batch_size, device, maps)
     images, masks = [], []
     starts = range(0, len(seeds), settings.batch_size)
     for start in tqdm(starts, desc=f"sampling {system}", mininterval=5):
@@ -78,10 +83,15 @@ def sample_path(
 ) -> tuple[list[float], np.ndarray]:
     """Return what the model believes one sample's image to be at every solver step.
 
+    A GAN draws in one pass and has no such path: it shows a walk from this sample to another.
+
     Returns:
-        the noise levels, highest first, and the images (steps, h, w, 3) uint8.
+        the noise levels, highest first (for a GAN the way gone, 0 to 1), and the images
+        (steps, h, w, 3) uint8.
     """
     _check_maps(model, system, 1, maps)
+    if system in GENERATORS:
+        return latent_walk(model, (seed, derive_seed("walk", seed)), settings.steps, device, maps)
     sigmas, beliefs = [], []
 
     def watch(sigma: float, clean: torch.Tensor) -> None:
@@ -189,9 +199,12 @@ def _read_maps(x: torch.Tensor, system: str, given: np.ndarray | None, codes: tu
 
 
 def _check_maps(model: Denoiser, system: str, n: int, maps: np.ndarray | None) -> None:
-    if system not in SYSTEMS:
-        raise GroundsynthError(f"system '{system}' does not exist; choose one of {', '.join(SYSTEMS)}")
-    if (maps is not None) != (system == "mask"):
+    known = SYSTEMS if isinstance(model, Denoiser) else (model.config.system,)
+    if system not in known:
+        raise GroundsynthError(
+            f"system '{system}' does not exist in this generator; choose one of {', '.join(known)}"
+        )
+    if (maps is not None) != (system in GIVEN_MAP):
         raise GroundsynthError(f"system '{system}' {'needs' if maps is None else 'takes no'} maps")
     if maps is None:
         return

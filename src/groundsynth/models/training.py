@@ -19,9 +19,9 @@ import torch
 from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
-from groundsynth.artifacts import atomic_path
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.bits import count_adjacency, encode_maps, order_codes
+from groundsynth.models.checkpoint import resume_checkpoint, save_checkpoint
 from groundsynth.models.colour import SIGMA_DATA, fit_whitening
 from groundsynth.models.denoiser import IMAGE_CHANNELS, Denoiser, DenoiserConfig, per_channel
 from groundsynth.models.noise import NOISY, draw_levels
@@ -138,7 +138,8 @@ def train_denoiser(
         model.parameters(), decay=settings.ema_decay, inv_gamma=1.0, power=0.75, use_ema_warmup=True
     )
     path = checkpoints / settings.key(images, maps) / "checkpoint.pt"
-    start, log, spent = _resume(path, model, optimiser, ema)
+    moving = {"model": model, "optimiser": optimiser, "ema": ema}
+    start, log, spent = resume_checkpoint(path, device, **moving)
     began = saved = time.monotonic()
     bar = tqdm(
         range(start, settings.steps), initial=start, total=settings.steps, desc="training", mininterval=5
@@ -161,12 +162,12 @@ def train_denoiser(
             log.append({"step": step, "loss": loss.item(), **parts})
             bar.set_postfix(image=f"{parts['image']:.3f}", mask=f"{parts['mask']:.3f}", refresh=False)
         if time.monotonic() - saved >= settings.checkpoint_seconds and step + 1 < settings.steps:
-            _save(path, step + 1, log, spent + time.monotonic() - began, model, optimiser, ema)
+            save_checkpoint(path, step + 1, log, spent + time.monotonic() - began, **moving)
             saved = time.monotonic()
         if after_step is not None:
             after_step(step + 1)
     spent += time.monotonic() - began
-    _save(path, settings.steps, log, spent, model, optimiser, ema)
+    save_checkpoint(path, settings.steps, log, spent, **moving)
     ema.copy_to(model.parameters())
     return model.eval(), pd.DataFrame(log, columns=["step", "loss", "image", "mask"]), spent
 
@@ -187,35 +188,3 @@ def _schedule(step: int, settings: TrainingSettings) -> float:
     """Linear warm-up, then cosine decay to zero at the last step."""
     warm = min(1.0, (step + 1) / max(settings.warmup_steps, 1))
     return warm * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-
-
-def _save(path: Path, step: int, log: list, spent: float, model, optimiser, ema) -> None:
-    state = {
-        "step": step,
-        "log": log,
-        "spent": spent,
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "ema": ema.state_dict(),
-        "rng": torch.get_rng_state(),
-    }
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
-
-
-def _resume(path: Path, model, optimiser, ema) -> tuple[int, list, float]:
-    if not path.is_file():
-        return 0, [], 0.0
-    device = next(model.parameters()).device
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception:
-        tqdm.write(f"{path.name}: checkpoint not readable; training starts again")
-        return 0, [], 0.0
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    ema.load_state_dict(state["ema"])
-    ema.to(device)
-    torch.set_rng_state(state["rng"].cpu())
-    tqdm.write(f"resuming at step {state['step']}")
-    return state["step"], state["log"], state["spent"]

@@ -358,9 +358,9 @@ def random_pairs(
         GroundsynthError: the chips are not here (a published study carries the figure instead).
     """
     panels = {"real": _real_pairs(root, fold, pairs)}
+    first = {system: generator for generator, system in reversed(drawn_pairs(generators, systems))}
     for system in systems:
-        generator = drawn_pairs(generators, [system])[0][0]
-        path = root / "03_generate" / f"fold{fold}" / generator / system / "0" / "chips.parquet"
+        path = root / "03_generate" / f"fold{fold}" / first[system] / system / "0" / "chips.parquet"
         chips = _some(read_chips(path, "synthetic"), pairs, system)
         if all((np.asarray(mask) == 255).all() for mask in chips["mask"]):
             labels = root / "04_label" / f"fold{fold}" / "labels.parquet"

@@ -69,11 +69,10 @@ class RuleStage:
         return [path.replace("{fold}", str(fold)) for fold in folds for path in self.of_fold(name)]
 
     def _jobs(self) -> list[tuple[str, str, int]]:
-        names = generator_names(self.study)
+        generators = generator_names(self.study) if "{generator}" in self.folder else [""]
+        pairs = [(g, "") for g in generators]
         if "{system}" in self.folder:
-            pairs = drawn_pairs(names, self.study.generate.systems)
-        else:
-            pairs = [(name, "") for name in (names if "{generator}" in self.folder else [""])]
+            pairs = drawn_pairs(generators, self.study.generate.systems)
         shards = range(self.study.generate.shards) if "{shard}" in self.folder else [0]
         return [(g, s, k) for g, s in pairs for k in shards]
 

@@ -1,0 +1,95 @@
+"""Parts that the two GANs share: layers modulated by a condition, and a critic of patches.
+
+A layer is normalised over its own chip (instance norm, no batch statistics, so a sample does not
+depend on the batch it is drawn in) and then scaled and shifted, pixel by pixel, by what a small
+convolution reads from a condition map: spatially-adaptive normalisation (SPADE, Park et al. 2019,
+arXiv:1903.07291, eq. 1). The scale and shift come from 1×1 instead of 3×3 convolutions, a ninth of
+the cost. What the labels leave open enters with them, as latent numbers on every pixel (Sushko et
+al. 2021, arXiv:2012.04781): instance norm would wipe out a latent given at the first layer only.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as nnf
+from torch.nn.utils.parametrizations import spectral_norm
+
+LEAK = 0.2  # slope of the leaky rectifiers
+HALVINGS = 4  # a chip is drawn from 1/16 of its side upwards
+
+
+class ModulatedBlock(nn.Module):
+    """A residual block of two convolutions, each after a modulated normalisation."""
+
+    def __init__(self, given: int, channels: int, condition: int, hidden: int):
+        super().__init__()
+        self.read = nn.Conv2d(condition, hidden, 3, padding=1)
+        self.scales = nn.ModuleList([nn.Conv2d(hidden, 2 * c, 1) for c in (given, channels)])
+        self.first = nn.Conv2d(given, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.skip = nn.Conv2d(given, channels, 1, bias=False) if given != channels else nn.Identity()
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Return (n, channels, h, w) for x (n, given, h, w) and a condition map of the same size."""
+        read = nnf.relu(self.read(condition))
+        inner = self.first(self._modulate(x, read, 0))
+        return self.skip(x) + self.second(self._modulate(inner, read, 1))
+
+    def _modulate(self, x: torch.Tensor, read: torch.Tensor, which: int) -> torch.Tensor:
+        scale, shift = self.scales[which](read).chunk(2, dim=1)
+        return nnf.leaky_relu(nnf.instance_norm(x) * (1 + scale) + shift, LEAK)
+
+
+class ModulatedPyramid(nn.Module):
+    """Blocks from 1/16 of a chip's side to its full side, every one under the same condition."""
+
+    def __init__(self, width: int, condition: int, out_channels: int):
+        super().__init__()
+        channels = [width * factor for factor in (4, 4, 4, 2, 1)]
+        pairs = zip([channels[0], *channels], channels, strict=False)
+        self.blocks = nn.ModuleList([ModulatedBlock(a, b, condition, width) for a, b in pairs])
+        self.out = nn.Conv2d(width, out_channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Return (n, out_channels, h, w) for x (n, 4 width, h/16, w/16) and a condition (n, k, h, w)."""
+        for level, block in enumerate(self.blocks):
+            if level:
+                x = nnf.interpolate(x, scale_factor=2, mode="nearest")
+            x = block(x, nnf.interpolate(condition, size=x.shape[2:], mode="nearest"))
+        return self.out(nnf.leaky_relu(x, LEAK))
+
+
+class PatchCritic(nn.Module):
+    """Scores overlapping patches at full and at half resolution (the discriminator of pix2pixHD and SPADE).
+
+    Spectral normalisation in every layer; no normalisation of activations, so that brightness counts.
+    """
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        self.scales = nn.ModuleList([_critic_layers(channels, width) for _ in range(2)])
+
+    def forward(self, x: torch.Tensor) -> list[list[torch.Tensor]]:
+        """Return, for each of two scales, the activations of every layer; the last are the scores."""
+        found = []
+        for layers in self.scales:
+            activations, state = [], x
+            for layer in layers:
+                state = layer(state)
+                activations.append(state)
+            found.append(activations)
+            x = nnf.avg_pool2d(x, 2)
+        return found
+
+
+def _critic_layers(channels: int, width: int) -> nn.ModuleList:
+    plan = [(channels, width, 3, 1), (width, 2 * width, 4, 2), (2 * width, 4 * width, 4, 2),
+            (4 * width, 4 * width, 4, 2)]  # fmt: skip
+    layers = [
+        nn.Sequential(
+            spectral_norm(nn.Conv2d(a, b, kernel, stride, padding=1)), nn.LeakyReLU(LEAK, inplace=False)
+        )
+        for a, b, kernel, stride in plan
+    ]
+    return nn.ModuleList([*layers, spectral_norm(nn.Conv2d(4 * width, 1, 3, padding=1))])

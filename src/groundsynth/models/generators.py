@@ -1,0 +1,51 @@
+"""One way to train, load and describe a generator, whichever kind its policy names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from groundsynth.models.card import write_model_card
+from groundsynth.models.denoiser import load_denoiser
+from groundsynth.models.gan import SETTINGS as GAN_FILE
+from groundsynth.models.gan_card import write_gan_card
+from groundsynth.models.gan_sampling import GENERATORS, load_gan
+from groundsynth.models.gan_training import GanSettings, train_gan
+from groundsynth.models.training import TrainingSettings, train_denoiser
+
+
+def train_generator(
+    images: np.ndarray,
+    maps: np.ndarray,
+    settings: TrainingSettings,
+    gan: GanSettings,
+    checkpoints: Path,
+    device: torch.device,
+) -> tuple[nn.Module, pd.DataFrame, float]:
+    """Train what ``settings.policy`` names (see ``train_denoiser`` and ``train_gan``)."""
+    if settings.policy in GENERATORS:
+        return train_gan(images, maps, gan, checkpoints, device)
+    return train_denoiser(images, maps, settings, checkpoints, device)
+
+
+def load_generator(folder: Path) -> nn.Module:
+    """Load a trained generator of any kind.
+
+    Raises:
+        GroundsynthError: no generator there, of another legend, or weights of another architecture.
+    """
+    return load_gan(folder) if (folder / GAN_FILE).is_file() else load_denoiser(folder)
+
+
+def write_card(
+    path: Path, model: nn.Module, settings: TrainingSettings, gan: GanSettings, *about: object
+) -> None:
+    """Write the model card of either kind; ``about`` is data, log, seconds and device."""
+    if settings.policy in GENERATORS:
+        write_gan_card(path, model, gan, *about)
+    else:
+        write_model_card(path, model, settings, *about)
