@@ -51,6 +51,30 @@ def build_parser() -> argparse.ArgumentParser:
     cutting.add_argument("--output", type=Path, default=Path("results/scratch/cutting"), help="folder")
     cutting.set_defaults(command=cutting_command)
 
+    curve = commands.add_parser(
+        "sampling-curve",
+        help="measure quality and speed of a trained generator by solver and steps, churn and guidance",
+    )
+    curve.add_argument("study", type=Path, help="config of a study whose stages 01 and 02 have run")
+    curve.add_argument("--generator", default="unified-s0")
+    curve.add_argument("--system", default="joint")
+    curve.add_argument("--fold", type=int, default=0)
+    curve.add_argument("--samples", type=int, default=128, help="per way to sample")
+    curve.add_argument("--ddpm-samples", type=int, default=16, help="of the stock loop, which is slow")
+    curve.add_argument(
+        "--batch-size", type=int, default=16, help="the same for every way, so that speeds compare"
+    )
+    curve.add_argument("--solvers", nargs="+", default=["dpmpp_2m", "euler", "heun"])
+    curve.add_argument("--steps", nargs="+", type=int, default=[4, 8, 12, 16, 24, 48])
+    curve.add_argument("--reference", type=int, default=250, help="steps of the yardstick of quality")
+    curve.add_argument("--churns", nargs="*", type=float, default=[], help="tried with solver heun")
+    curve.add_argument("--guidances", nargs="*", type=float, default=[], help="tried with the study's solver")
+    curve.add_argument(
+        "--images-per-map", type=int, default=4, help="for system mask; above 1 gives diversity"
+    )
+    curve.add_argument("--output", type=Path, default=Path("results/scratch/sampling_curve"), help="folder")
+    curve.set_defaults(command=sampling_command)
+
     unlock = commands.add_parser("unlock", help="remove Snakemake's lock if the run that held it is dead")
     unlock.set_defaults(command=unlock_command)
     return parser
@@ -117,6 +141,20 @@ def cutting_command(arguments: argparse.Namespace) -> None:
     write_json(folder / "cutting.json", measured)
     write_metrics(cutting_rows(folder.name, measured), folder / "metrics.csv")
     print(json.dumps(measured, indent=2))
+
+
+def sampling_command(arguments: argparse.Namespace) -> None:
+    """Measure every way to sample; samples already drawn are kept, so a stopped run goes on."""
+    from dataclasses import fields
+
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.sampling_study import Wanted, run_sampling_curve
+
+    wanted = Wanted(**{field.name: getattr(arguments, field.name) for field in fields(Wanted)})
+    folder = project_root() / arguments.output
+    metrics = run_sampling_curve(load_study(arguments.study), wanted, folder)
+    print(metrics[["regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,190 @@
+"""What a step of the solver buys: distance to real chips, time, and for given maps diversity and obedience.
+
+Every way to sample draws the *same* sample numbers with the same network. The yardstick of quality is the
+kernel distance to held-out real chips of samples drawn with very many steps: the fewest steps within its
+interval are enough. The yardstick of speed is the stock DDPM loop of 1,000 steps. Every way is measured
+once and kept beside the results, so that a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from groundsynth.artifacts import atomic_path, metric_row
+from groundsynth.checks.distribution import kernel_distance, power_spectrum_error, standardise
+from groundsynth.checks.resampling import bootstrap_interval
+from groundsynth.checks.scattering import scattering_features
+from groundsynth.errors import GroundsynthError
+from groundsynth.models.denoiser import Denoiser
+from groundsynth.models.sampling import sample_pairs
+from groundsynth.models.solvers import DDPM_STEPS, SamplingSettings
+
+STAGE = "03_generate"
+
+
+def name_of(way: SamplingSettings) -> str:
+    """Return a way to sample in words, as in the column ``regime``: ``solver=heun;steps=16;churn=20``."""
+    words = [f"solver={way.solver}", f"steps={way.steps}"]
+    words += [f"churn={way.churn:g}"] if way.churn else []
+    words += [f"guidance={way.guidance:g}"] if way.guidance != 1 else []
+    return ";".join(words)
+
+
+def plan_ways(
+    base: SamplingSettings,
+    solvers: list[str],
+    steps: list[int],
+    reference: int,
+    churns: list[float],
+    guidances: list[float],
+) -> list[SamplingSettings]:
+    """Return every way to sample that is compared, each once; the last but one is the reference, the last DDPM.
+
+    Args:
+        base: the study's own way; the reference is it with ``reference`` steps.
+        churns: tried with ``heun`` at the study's steps; guidances: with the study's own way.
+    """  # fmt: skip
+    plain = replace(base, churn=0.0, guidance=1.0)
+    ways = [replace(plain, solver=solver, steps=n) for solver in solvers for n in steps]
+    ways += [replace(plain, solver="heun", churn=churn) for churn in churns]
+    ways += [replace(plain, guidance=guidance) for guidance in guidances]
+    ways += [replace(plain, steps=reference), replace(plain, solver="ddpm", steps=DDPM_STEPS)]
+    return list(dict.fromkeys(ways))
+
+
+def draw_kept(
+    folder: Path,
+    model: Denoiser,
+    model_hash: str,
+    system: str,
+    way: SamplingSettings,
+    seeds: list[int],
+    maps: np.ndarray | None,
+    device: torch.device,
+) -> tuple[np.ndarray, float]:
+    """Return the samples (n, h, w, 3) uint8 of one way and the seconds they took, kept from an earlier run if so.
+
+    What is kept is named by everything that decides it: weights, way, seeds and maps.
+    """  # fmt: skip
+    digest = hashlib.sha256(repr((model_hash, system, astuple(way), seeds)).encode())
+    digest.update(b"" if maps is None else np.ascontiguousarray(maps))
+    path = folder / "samples" / f"{digest.hexdigest()[:16]}.npz"
+    if path.is_file():
+        try:
+            with np.load(path) as kept:
+                return kept["images"], float(kept["seconds"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            tqdm.write(f"{path.name}: not readable; these samples are drawn again")
+    began = time.monotonic()
+    images, _ = sample_pairs(model, system, seeds, way, device, maps)
+    seconds = time.monotonic() - began
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, images=images, seconds=seconds)
+    return images, seconds
+
+
+def measure_ways(
+    ways: list[SamplingSettings],
+    draw: Callable[[SamplingSettings], tuple[np.ndarray, float]],
+    held_out: np.ndarray,
+    train: np.ndarray,
+    subsets: int,
+    seed: int,
+) -> tuple[pd.DataFrame, dict[SamplingSettings, np.ndarray]]:
+    """Return one row per way, and the samples of each.
+
+    Args:
+        draw: returns samples of one way and the seconds they took.
+        held_out: (n, h, w, 3) uint8 real chips to come near to; train: real training chips, whose
+            distance is the floor and whose features set the scale.
+
+    Returns:
+        columns ``way, solver, steps, evaluations, n, images_per_second, kid, low, high, power_spectrum_error``;
+        the way ``real`` is the floor. The samples, by way.
+    """
+    known = scattering_features(train)
+    rows, samples = [], {}
+    (reference,) = standardise(known, scattering_features(held_out))
+
+    def distances(images: np.ndarray) -> dict:
+        (features,) = standardise(known, scattering_features(images))
+        n = min(len(features), len(reference))
+        kid, low, high = kernel_distance(features[:n], reference[:n], subsets, seed)
+        error = power_spectrum_error(images, held_out)
+        return {"n": n, "kid": kid, "low": low, "high": high, "power_spectrum_error": error}
+
+    for way in tqdm(ways, desc="ways to sample"):
+        images, seconds = draw(way)
+        samples[way] = images
+        speed = {"evaluations": way.evaluations, "images_per_second": len(images) / seconds}
+        rows.append(
+            {"way": name_of(way), "solver": way.solver, "steps": way.steps} | speed | distances(images)
+        )
+    count = min(len(train), max(len(x) for x in samples.values()))
+    some = np.random.default_rng(seed).permutation(len(train))[:count]
+    rows.append({"way": "real", "solver": "real"} | distances(train[some]))
+    return pd.DataFrame(rows), samples
+
+
+def fewest_steps(curve: pd.DataFrame, solver: str, reference: str) -> int | None:
+    """Return the fewest steps of a solver whose kernel distance does not exceed the reference's interval.
+
+    Args:
+        curve: from :func:`measure_ways`; reference: its way.
+
+    Returns:
+        None if no number of steps that was tried suffices.
+    """
+    limit = curve.set_index("way").loc[reference, "high"]
+    plain = curve[(curve["solver"] == solver) & ~curve["way"].str.contains("churn|guidance")]
+    enough = plain[(plain["kid"] <= limit) & (plain["way"] != reference)]
+    return int(enough["steps"].min()) if len(enough) else None
+
+
+def curve_rows(study: str, system: str, curve: pd.DataFrame, reference: str) -> list[dict]:
+    """Return the curve as metric rows: distances and speed per way, speed-up over DDPM, fewest steps per solver.
+
+    Raises:
+        GroundsynthError: the curve has no DDPM loop to be compared with.
+    """
+    rows = []
+    loop = curve[curve["solver"] == "ddpm"]
+    if loop.empty:
+        raise GroundsynthError("a speed-up needs the DDPM loop among the ways to sample; add it")
+    slow = loop["images_per_second"].iloc[-1]
+    for point in curve.to_dict("records"):
+        about = {"system": system, "regime": point["way"], "n": int(point["n"])}
+        if point["way"] == "real":
+            about |= {"system": "real", "regime": ""}
+        scattered = ";".join(filter(None, [about["regime"], "features=scattering"]))
+        ends = {"low": point["low"], "high": point["high"]}
+        rows.append(metric_row(study, STAGE, "kid", point["kid"], **about | {"regime": scattered} | ends))
+        rows.append(metric_row(study, STAGE, "power_spectrum_error", point["power_spectrum_error"], **about))
+        if point["way"] != "real":
+            speed = point["images_per_second"]
+            rows.append(metric_row(study, STAGE, "images_per_second", speed, **about))
+            rows.append(metric_row(study, STAGE, "sampling_speedup", speed / slow, **about))
+    for solver in [name for name in curve["solver"].unique() if name not in ("real", "ddpm")]:
+        steps = fewest_steps(curve, solver, reference)
+        if steps is not None:
+            regime = f"solver={solver};within={reference}"
+            rows.append(metric_row(study, STAGE, "fewest_steps", steps, system=system, regime=regime))
+    return rows
+
+
+def kappa_row(study: str, system: str, way: SamplingSettings, kappas: np.ndarray) -> dict:
+    """Return obedience to the given maps, as the labeller's mean kappa with them, as a metric row."""
+    kappas = kappas[np.isfinite(kappas)]
+    low, high = bootstrap_interval(lambda draw: kappas[draw].mean(), len(kappas), "kappa", name_of(way))
+    about = {"system": system, "regime": name_of(way), "n": len(kappas)}
+    return metric_row(study, STAGE, "map_kappa", kappas.mean(), low=low, high=high, **about)
