@@ -107,13 +107,13 @@ def test_critic_learns_what_is_real(chips):
     players = new_players(chips[0], settings, CPU)
     batch = real_data(players.model, *chips)
     losses = [
-        train_step(players, batch, settings, torch.Generator().manual_seed(k))["critic"] for k in range(40)
+        train_step(players, batch, settings, torch.Generator().manual_seed(k))["critic"] for k in range(25)
     ]
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
 def test_spade_learns_to_make_built_up_ground_bright(chips, tmp_path):
-    settings = replace(SETTINGS, steps=120, diversity=0.0, batch_size=8, checkpoint_seconds=1e9)
+    settings = replace(SETTINGS, steps=60, diversity=0.0, batch_size=8, checkpoint_seconds=1e9)
     model, _, _ = train_gan(*chips, settings, tmp_path, CPU)
     images, maps = sample_pairs(model, "spade", [1, 2, 3, 4], SOLVING, CPU, chips[1][:4])
     assert images[maps == 4].mean() > images[maps == 0].mean() + 60

@@ -75,6 +75,14 @@ def build_parser() -> argparse.ArgumentParser:
     curve.add_argument("--output", type=Path, default=Path("results/scratch/sampling_curve"), help="folder")
     curve.set_defaults(command=sampling_command)
 
+    adapt = commands.add_parser(
+        "adapt",
+        help="fine-tune a pretrained text-to-image pipeline on a study's chips and captions, and draw",
+    )
+    adapt.add_argument("--study", type=Path, required=True, help="config of a study with a section adapt")
+    adapt.add_argument("--fold", type=int, default=0)
+    adapt.set_defaults(command=adapt_command)
+
     unlock = commands.add_parser("unlock", help="remove Snakemake's lock if the run that held it is dead")
     unlock.set_defaults(command=unlock_command)
     return parser
@@ -155,6 +163,14 @@ def sampling_command(arguments: argparse.Namespace) -> None:
     folder = project_root() / arguments.output
     metrics = run_sampling_curve(load_study(arguments.study), wanted, folder)
     print(metrics[["regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def adapt_command(arguments: argparse.Namespace) -> None:
+    """Fine-tune by the study's section ``adapt``, and draw chips of system ``text``."""
+    from groundsynth.config import load_study
+    from groundsynth.models.adapt_study import adapt_study
+
+    print(adapt_study(load_study(arguments.study), arguments.fold))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

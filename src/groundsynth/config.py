@@ -304,6 +304,45 @@ class Report(_Section):
     pairs: Positive = Field(32, description="real and generated pairs shown side by side")
 
 
+class Adapt(_Section):
+    """``python -m groundsynth adapt``: a pretrained text-to-image pipeline; no stage reads this."""
+
+    base: str | None = Field(
+        None, description="folder or hub name of a Stable Diffusion pipeline (version 1 or 2)"
+    )
+    method: Literal["lora", "dreambooth", "textual_inversion", "controlnet"] = Field(
+        "lora",
+        description="what is trained: low-rank changes, the whole U-Net, one word, or a copy that reads maps",
+    )
+    steps: Positive = Field(1000, description="optimiser steps")
+    batch_size: Positive = Field(4, description="chips per step, and samples drawn together")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        1e-4,
+        description="rate of AdamW; 5e-6 for dreambooth, 5e-4 for textual_inversion, 1e-5 for controlnet",
+    )
+    rank: Positive = Field(8, description="rank of lora's changes")
+    token: Annotated[str, Field(pattern=r"^\S+$")] = Field(
+        "<landcover>", description="the word of dreambooth and textual_inversion"
+    )
+    prior_images: Annotated[int, Field(ge=0)] = Field(
+        64, description="images of the untaught model that dreambooth keeps in mind; 0 is none"
+    )
+    size: Positive | None = Field(
+        None, description="side in pixels that chips are enlarged to; null takes the pipeline's own"
+    )
+    samples: Positive = Field(64, description="chips drawn with the adapted pipeline")
+    prompts: list[str] = Field([], description="what to draw, in turn; [] takes captions of training chips")
+    sampling_steps: Positive = Field(30, description="solver steps (DDIM) per sample")
+    guidance: Annotated[float, Field(ge=1)] = Field(
+        5.0, description="weight of classifier-free guidance; 1 is none, high values cost diversity"
+    )
+    seed: int = Field(0, description="seed of weights, batches and samples")
+    log_every: Positive = Field(10, description="steps between logged losses")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        60, description="seconds between checkpoints (a killed training resumes from the last)"
+    )
+
+
 class Minutes(_Section):
     """Planned minutes per stage, all its jobs together; printed beside the measured ones."""
 
@@ -341,6 +380,7 @@ class Study(_Section):
     ground: Ground
     benchmark: Benchmark
     report: Report
+    adapt: Adapt = Adapt()
     minutes: Minutes
 
     @model_validator(mode="after")

@@ -66,8 +66,8 @@ def generate_shard(
 
 
 def hash_model(folder: Path) -> str:
-    """Return 16 hex digits that change with any file of a saved model."""
+    """Return 16 hex digits that change with any file of a saved model, in folders below it too."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
