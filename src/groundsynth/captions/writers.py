@@ -10,19 +10,15 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
+from groundsynth.artifacts import metric_row
 from groundsynth.captions.layout import LayoutWriter
 from groundsynth.captions.rich_layout import RichLayoutWriter
+from groundsynth.captions.unwritten import Unwritten
 from groundsynth.errors import GroundsynthError
 from groundsynth.seeds import derive_seed
 
 LAYOUT_STYLES = {"plain": LayoutWriter, "rich": RichLayoutWriter}
 UNWRITTEN_COLUMNS = ["chip_id", "system", "caption_index", "writer", "reason"]
-
-
-class Unwritten(str):
-    """Stands where a caption is missing: one sentence that says why."""
-
-    __slots__ = ()
 
 
 class Writer(Protocol):
@@ -73,8 +69,17 @@ def _make_layout(mode: str, settings: WriterSettings) -> Writer:
     return LAYOUT_STYLES[settings.layout_style](settings.style)
 
 
+def _make_endpoint(mode: str, settings: WriterSettings) -> Writer:
+    from groundsynth.captions.endpoint import EndpointWriter
+
+    return EndpointWriter(mode, settings.endpoint, settings.journals)
+
+
 #: writers by the first part of the name the config uses; the part after ':' is the mode
-WRITERS: dict[str, Callable[[str, WriterSettings], Writer]] = {"layout": _make_layout}
+WRITERS: dict[str, Callable[[str, WriterSettings], Writer]] = {
+    "layout": _make_layout,
+    "endpoint": _make_endpoint,
+}
 
 
 def make_writer(
@@ -119,7 +124,7 @@ def caption_chips(
         raise GroundsynthError("there is no chip to describe: the table of chips is empty; make chips first")
     tables = [_write_table(w, chips, index, seed) for w in writers for index in range(per_chip)]
     table = pd.concat(tables, ignore_index=True)
-    missing = table["caption"].map(lambda text: isinstance(text, Unwritten))
+    missing = table.pop("missing")
     for name, part in missing.groupby(table["writer"], sort=False):
         if part.all():
             reason = table.loc[part.index[0], "caption"]
@@ -131,10 +136,22 @@ def caption_chips(
     return kept.reset_index(drop=True), unwritten.reset_index(drop=True)
 
 
+def caption_seeds(writer: Writer, chips: pd.DataFrame, index: int, seed: int) -> list[int]:
+    """Return the seed of each chip's caption number ``index`` by a writer."""
+    return [derive_seed("caption", seed, writer.name, chip, index) for chip in chips["chip_id"]]
+
+
+def usage_rows(study: str, stage: str, writer: Writer) -> list[dict]:
+    """Return the tokens a model writer read and wrote, and their cost, as metric rows; none for templates."""
+    usage = getattr(writer, "usage", {})
+    return [metric_row(study, stage, name, float(value), arm=writer.name) for name, value in usage.items()]
+
+
 def _write_table(writer: Writer, chips: pd.DataFrame, index: int, seed: int) -> pd.DataFrame:
-    seeds = [derive_seed("caption", seed, writer.name, chip, index) for chip in chips["chip_id"]]
+    seeds = caption_seeds(writer, chips, index, seed)
     captions = writer.write(chips["image"].tolist(), chips["mask"].tolist(), seeds)
     return chips[["chip_id", "system"]].assign(
         caption_index=index, caption=captions, mode=writer.mode, writer=writer.name,
         writer_version=writer.version, prompt=writer.prompt, decoding=writer.decoding, seed=seeds,
+        missing=[isinstance(text, Unwritten) for text in captions],
     )  # fmt: skip
