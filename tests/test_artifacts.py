@@ -42,8 +42,9 @@ ROWS: dict[str, dict] = {
     "agreement": dict(**SAMPLE, agreement=0.5, kappa=-0.1, trust=0.9, **{f"iou_{k}": 0.5 for k in K}),
     "captions": dict(
         **SAMPLE, caption_index=0, caption="Forest.", mode="map", writer="layout", writer_version="1",
-        prompt="", seed=7,
+        prompt="", decoding="greedy", seed=7,
     ),
+    "unwritten": dict(**SAMPLE, caption_index=0, writer="vlm:image", reason="its image cannot be read"),
     "claims": dict(**SAMPLE, caption_index=0, kind="presence", text="forest", verdict="true"),
     "certificate": dict(
         **SAMPLE, generator="unified-s0", seed=7, condition="", model_hash="ab", agreement=0.5, kappa=0.4,
@@ -69,6 +70,7 @@ BROKEN = [
     ("agreement", "iou_6", -0.1),
     ("captions", "caption", ""),
     ("captions", "mode", "guess"),
+    ("unwritten", "reason", ""),
     ("claims", "verdict", "maybe"),
     ("certificate", "verdict", "perhaps"),
     ("certificate", "claim_precision", 2.0),

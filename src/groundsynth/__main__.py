@@ -83,6 +83,18 @@ def build_parser() -> argparse.ArgumentParser:
     adapt.add_argument("--fold", type=int, default=0)
     adapt.set_defaults(command=adapt_command)
 
+    batch = commands.add_parser(
+        "caption-batch",
+        help="write a fold's caption requests to files for a batch interface, or take its answers",
+    )
+    batch.add_argument("study", type=Path, help="config of the study")
+    batch.add_argument("--writer", default="endpoint:image", help="one of the study's endpoint writers")
+    batch.add_argument("--fold", type=int, default=0)
+    way = batch.add_mutually_exclusive_group(required=True)
+    way.add_argument("--export", type=Path, metavar="FOLDER", help="requests without a caption go here")
+    way.add_argument("--answers", type=Path, nargs="+", metavar="FILE", help="answers of the batch interface")
+    batch.set_defaults(command=batch_command)
+
     unlock = commands.add_parser("unlock", help="remove Snakemake's lock if the run that held it is dead")
     unlock.set_defaults(command=unlock_command)
     return parser
@@ -171,6 +183,19 @@ def adapt_command(arguments: argparse.Namespace) -> None:
     from groundsynth.models.adapt_study import adapt_study
 
     print(adapt_study(load_study(arguments.study), arguments.fold))
+
+
+def batch_command(arguments: argparse.Namespace) -> None:
+    """Write requests that have no caption yet, or take answers into the journal; print what became of them."""
+    from groundsynth.config import load_study
+    from groundsynth.workflow.caption_batch import export_fold, import_fold
+
+    study = load_study(arguments.study)
+    if arguments.export:
+        print("\n".join(map(str, export_fold(study, arguments.fold, arguments.writer, arguments.export))))
+    else:
+        fates = import_fold(study, arguments.fold, arguments.writer, arguments.answers)
+        print("\n".join(f"{count:>8}  {fate}" for fate, count in fates.most_common()))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

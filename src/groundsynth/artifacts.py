@@ -121,7 +121,20 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "writer": _column(str),
             "writer_version": _column(str),
             "prompt": _column(str),
+            "decoding": pa.Column(str, coerce=True, required=False),  # only where a model wrote
             "seed": _column("int64"),
+        },
+        unique=["chip_id", "caption_index", "writer"],
+        strict=True,
+    ),
+    # one row per caption that a writer could not write
+    "unwritten": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "system": _column(str),
+            "caption_index": _column(int, pa.Check.ge(0)),
+            "writer": _column(str),
+            "reason": _column(str, pa.Check.str_length(min_value=1)),
         },
         unique=["chip_id", "caption_index", "writer"],
         strict=True,
@@ -219,7 +232,8 @@ def check_table(table: pd.DataFrame, kind: str, where: Path, remake: str = "") -
     """
     table = table.assign(**{name: table[name].fillna("") for name in _text_columns(kind) if name in table})
     try:
-        return TABLES[kind].validate(table, lazy=True)[list(TABLES[kind].columns)]
+        checked = TABLES[kind].validate(table, lazy=True)
+        return checked[[name for name in TABLES[kind].columns if name in checked]]
     except pa.errors.SchemaErrors as error:
         cases = error.failure_cases
         first = cases.iloc[0]

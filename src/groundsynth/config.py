@@ -246,15 +246,86 @@ class Label(_Section):
     seed: int = Field(0, description="seed of weights and batches")
 
 
+class LocalModel(_Section):
+    """Writer vlm: an image-text model on this computer."""
+
+    model: str = Field(description="folder of a Hugging Face model, or its name on the hub")
+    prompt: str | None = Field(
+        None,
+        description="instruction; {shares}, {layout} and {size} are filled in; null takes the mode's own",
+    )
+    max_tokens: Positive = Field(160, description="longest caption in tokens; longer ones are refused")
+    temperature: Annotated[float, Field(ge=0)] = Field(
+        0.7, description="0 always takes the likeliest word; higher varies more"
+    )
+    batch_size: Positive = Field(8, description="chips described together")
+
+
+class Endpoint(_Section):
+    """Writer endpoint: a server that speaks the OpenAI protocol."""
+
+    url: Annotated[str, Field(pattern=r"^https?://")] = Field(
+        description="address up to and with the version, such as https://example.org/v1"
+    )
+    model: str = Field(description="name of the model, as the server knows it")
+    prompt: str | None = Field(None, description="instruction, as for vlm")
+    max_tokens: Positive = Field(160, description="longest caption in tokens; longer ones are refused")
+    temperature: Annotated[float, Field(ge=0)] = Field(0.7, description="as for vlm")
+    concurrent: Annotated[int, Field(gt=0, le=256)] = Field(8, description="requests under way at once")
+    attempts: Positive = Field(6, description="times a request is made before its chip is given up")
+    timeout: Annotated[float, Field(gt=0)] = Field(120, description="seconds a whole answer may take")
+    key_variable: str = Field(
+        "OPENAI_API_KEY", description="environment variable that holds the key, if one is needed"
+    )
+    price_prompt: Annotated[float, Field(ge=0)] = Field(0, description="price of a million tokens read")
+    price_answer: Annotated[float, Field(ge=0)] = Field(0, description="price of a million tokens written")
+
+
 class Caption(_Section):
     """Stage 05: descriptions."""
 
-    writer: Literal["layout"] = Field("layout", description="who writes; layout reads the map")
+    writers: Annotated[
+        list[Annotated[str, Field(pattern=r"^(layout|(vlm|endpoint):(map|image|both))$")]],
+        Field(min_length=1),
+    ] = Field(
+        ["layout"],
+        description="who writes: layout reads the map; vlm:image, endpoint:both and so on ask a model that sees "
+        "the map's facts, the image, or both; later stages judge the first",
+    )
     per_chip: Positive = Field(1, description="captions per chip, worded differently")
     style: Literal["words", "numbers"] = Field(
         "words", description="shares as words ('about a third') or as percentages"
     )
+    layout_style: Literal["plain", "rich"] = Field(
+        "plain", description="rich adds arrangement, neighbours and numbers of patches"
+    )
     seed: int = Field(0, description="seed of the wording")
+    sentence_encoder: str | None = Field(
+        None, description="folder of a sentence encoder that finds near duplicates; null compares characters"
+    )
+    vlm: LocalModel | None = Field(
+        None, description="the local model: model, prompt, max_tokens, temperature, batch_size"
+    )
+    endpoint: Endpoint | None = Field(
+        None,
+        description="the server: url, model, prompt, max_tokens, temperature, concurrent, attempts, timeout, "
+        "key_variable, price_prompt, price_answer",
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """A writer's section is there exactly when the writer is."""
+        if len(set(self.writers)) < len(self.writers):
+            raise ValueError(f"writers = {self.writers} names one twice; name each once")
+        named = {name.partition(":")[0] for name in self.writers}
+        for kind in ("vlm", "endpoint"):
+            if kind in named and getattr(self, kind) is None:
+                raise ValueError(f"writer '{kind}' needs caption.{kind}; state its model")
+            if kind not in named and getattr(self, kind) is not None:
+                raise ValueError(
+                    f"{kind} is read by writer '{kind}' alone, which writers leaves out; add it there"
+                )
+        return self
 
 
 class Ground(_Section):
@@ -467,7 +538,8 @@ def _sentence(error: dict[str, Any], where: str) -> str:
     if error["type"] == "extra_forbidden":
         model: Any = Study
         for part in error["loc"][:-1]:
-            model = model.model_fields[part].annotation
+            kind = model.model_fields[part].annotation
+            model = next((option for option in get_args(kind) if option is not type(None)), kind)
         known = [field.alias or name for name, field in model.model_fields.items()]
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         cure = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(known)}"

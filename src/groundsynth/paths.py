@@ -50,6 +50,11 @@ def output_dir(out: str, stage: str) -> Path:
     return folder
 
 
+def caption_journals(study: str, fold: int) -> Path:
+    """Return the folder of the journals of model-written captions; no rule deletes it."""
+    return results_dir(study) / "checkpoints" / "05_caption" / f"fold{fold}"
+
+
 def raw_dir() -> Path:
     """Return ``data/raw``, where downloads lie (``GROUNDSYNTH_DATA`` overrides it)."""
     return Path(os.environ.get("GROUNDSYNTH_DATA") or project_root() / "data" / "raw")

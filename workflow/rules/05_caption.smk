@@ -7,6 +7,7 @@ rule caption:
         labels=LABEL.path("labels.parquet"),
     output:
         captions=CAPTION.path("captions.csv"),
+        unwritten=CAPTION.path("unwritten.csv"),
         metrics=CAPTION.path("metrics.csv"),
         run=CAPTION.path("run.json"),
         notebook=CAPTION.notebook,
@@ -17,7 +18,7 @@ rule caption:
     threads: 2
     resources:
         mem_mb=2000,
-        gpu=0,
+        gpu=int(STUDY.caption.vlm is not None),
     params:
         stage=CAPTION.name,
         notebook=CAPTION.parameters,

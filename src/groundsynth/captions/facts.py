@@ -16,6 +16,9 @@ from groundsynth.legend import NO_LABEL, NUM_CLASSES, count_classes
 #: groups of 6 pixels (0.15 % of a 64 px chip), and less is within the noise of the maps.
 MIN_PIXELS = 6
 
+#: Two classes are neighbours from this many shared pixel sides on, as many as ``MIN_PIXELS``.
+MIN_CONTACT = 6
+
 #: A class lies in a sector when its chance-corrected concentration there is at least 'fair' on the
 #: scale of Landis and Koch (1977), as for Cohen's kappa: 0 is an even spread, 1 is all inside.
 MIN_CONCENTRATION = 0.2

@@ -92,6 +92,7 @@ class LayoutWriter:
     name = "layout"
     version = "1"
     mode = "map"
+    decoding = ""
 
     def __init__(self, style: str = "words") -> None:
         """Make a writer; ``style`` gives shares as ``words`` or as ``numbers``."""

@@ -182,6 +182,23 @@ def score_rows(study: str, stage: str, scores: pd.DataFrame, arm: str, regime: s
     return rows
 
 
+def writer_rows(
+    study: str, stage: str, captions: dict[str, pd.DataFrame], scores: dict[str, pd.DataFrame], regime: str
+) -> list[dict]:
+    """Return truth, completeness and duplicates of several writers as metric rows; the constant's once.
+
+    Args:
+        captions: table ``captions`` by writer; scores: from :func:`score_captions` by writer.
+        regime: as in :func:`score_rows`.
+    """
+    rows: list[dict] = []
+    for name, part in captions.items():
+        score = measure_rows if rows else score_rows
+        rows += score(study, stage, scores[name], name, regime)
+        rows += variety_rows(study, stage, part, name)
+    return rows
+
+
 MEASURES: dict[str, Callable[[Scores], float]] = {
     "claim_precision": pooled_precision,
     "claim_recall": pooled_recall,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from groundsynth.captions.claim import KINDS, Claim
-from groundsynth.captions.facts import MIN_PIXELS, PLACES
+from groundsynth.captions.facts import MIN_CONTACT, MIN_PIXELS, PLACES
 from groundsynth.captions.map_facts import MapFacts, count_maps
 from groundsynth.captions.parsing import parse_claims
 from groundsynth.legend import NUM_CLASSES
@@ -19,7 +19,6 @@ from groundsynth.legend import NUM_CLASSES
 __all__ = ["FALSE", "KINDS", "TRUE", "UNKNOWN", "Claim", "parse_claims"]
 TRUE, FALSE, UNKNOWN = "true", "false", "not checkable"
 EDGE = 1e-9  # rounding of floating-point shares at the ends of a range
-MIN_CONTACT = 6  # pixel sides two classes share before they count as neighbours, as many as ``MIN_PIXELS``
 
 
 def check_claim(claim: Claim, labels: np.ndarray) -> str:

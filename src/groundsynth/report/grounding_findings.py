@@ -27,20 +27,23 @@ def _each(rows: pd.DataFrame, percent: bool = False, name: str = "system") -> st
 
 def caption_findings(metrics: pd.DataFrame) -> str:
     """Return the findings of stage 05 as a Markdown list, from its metrics table."""
+    name = next(row.arm for row in metrics.itertuples() if row.metric == "claim_precision")
+    constant = _rows(metrics, metric="dominance_balanced_accuracy", system="real", arm="constant").iloc[0]
+    metrics = _rows(metrics, arm=name)
     real = _rows(metrics, system="real")
     truth, share = (_rows(real, metric=name).iloc[0] for name in ("claim_precision", "share_error_pp"))
     recall = _rows(real, metric="claim_recall").iloc[0]
-    dominance = _rows(real, metric="dominance_balanced_accuracy")
-    constant = dominance[dominance["arm"] == "constant"].iloc[0]
-    writer = dominance[dominance["arm"] != "constant"].iloc[0]
+    writer = _rows(real, metric="dominance_balanced_accuracy").iloc[0]
+    promise = " By construction the first must be 1; anything else is a defect." * (name == "layout")
     lines = [
-        f"The writer `{writer['arm']}` states what its map holds: claim precision {number(truth)} and claim "
-        f"recall {number(recall)} on real chips. By construction the first must be 1; anything else is a defect.",
+        f"The writer `{name}` states what its map holds: claim precision {number(truth)} and claim "
+        f"recall {number(recall)} on real chips.{promise}",
         f"Stated shares are off by {share['value']:.1f} percentage points on average: the price of words.",
         f"Naming the dominant class is right in {writer['value']:.0%} of cases averaged over classes; always "
         f"giving the commonest answer reaches {constant['value']:.0%}.",
         f"Captions that repeat another word for word: {_each(_rows(metrics, metric='duplicate_rate'), True)}; "
-        "that say the same in other words too: "
+        "that nearly do: "
+        f"{_each(_rows(metrics, metric='near_duplicate_rate'), True)}; that say the same in other words too: "
         f"{_each(_rows(metrics, metric='claim_duplicate_rate'), True)}.",
     ]
     return "\n".join(f"- {line}" for line in lines)

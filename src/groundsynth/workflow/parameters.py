@@ -10,6 +10,7 @@ COMPUTING = {
     "02_train_generator",
     "03_generate",
     "04_label",
+    "05_caption",
     "06_ground",
     "07_benchmark_segmentation",
 }

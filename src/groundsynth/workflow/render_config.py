@@ -60,6 +60,8 @@ def _allowed(field: dict[str, Any]) -> str:
     if "anyOf" in field:
         options = [_allowed(option) for option in field["anyOf"]]
         return " or ".join(options).replace(f"list: {options[0]}", "a list of them")
+    if "$ref" in field:
+        return "a section of its own"
     if "const" in field:
         return f"only {field['const']}"
     if "enum" in field:

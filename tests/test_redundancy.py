@@ -1,0 +1,118 @@
+"""Repetition counted by hand: near duplicates, distinct-n, self-BLEU, vocabulary, and their rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from groundsynth.artifacts import check_table
+from groundsynth.checks.caption_scores import duplicate_rate, variety_rows
+from groundsynth.checks.redundancy import (
+    PUBLISHED,
+    beside_published,
+    character_features,
+    distinct,
+    near_duplicate_rate,
+    redundancy_rows,
+    self_bleu,
+    sentence_features,
+    vocabulary,
+)
+from groundsynth.errors import GroundsynthError
+
+LAKES = [
+    "A large lake lies in the north of the scene.",
+    "A large lake lies in the north of the scene!",
+    "A large lake lies in the north of the scene, too.",
+    "Fields and houses cover most of this area.",
+]
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, sparse.csr_matrix])
+def test_near_duplicates_by_hand(wrap):
+    """Cosines: rows 0 and 1 are 0.96 alike, row 3 repeats row 2; the first of each pair is free."""
+    rows = np.array([[1, 0, 0], [0.96, 0.28, 0], [0, 0, 1], [0, 0, 1.0]])
+    assert near_duplicate_rate(wrap(rows)) == 0.5
+    assert near_duplicate_rate(wrap(rows), near=0.97) == 0.25
+    assert near_duplicate_rate(wrap(rows[:1])) == 0
+
+
+def test_chunks_do_not_change_the_count(monkeypatch):
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    whole = near_duplicate_rate(rows)
+    monkeypatch.setattr("groundsynth.checks.redundancy.CHUNK", 7)
+    assert 0 < near_duplicate_rate(rows) == whole < 1
+
+
+def test_near_duplicates_are_never_fewer_than_exact_ones():
+    found = near_duplicate_rate(character_features(LAKES))
+    assert found == pytest.approx(0.5)  # the second and third repeat the first
+    assert duplicate_rate(pd.Series(LAKES)) == pytest.approx(0.25)
+
+
+def test_distinct_and_vocabulary_by_hand():
+    texts = ["A lake, a lake.", "A wood"]
+    assert vocabulary(texts) == 3
+    assert distinct(texts, 1) == pytest.approx(3 / 6)
+    assert distinct(texts, 2) == pytest.approx(3 / 4)  # a lake, lake a, a wood of four
+    assert np.isnan(distinct(["word"], 2))
+
+
+def test_self_bleu_is_one_for_one_text_and_nothing_for_strangers():
+    assert self_bleu(["the lake lies in the north"] * 4) == pytest.approx(1)
+    assert self_bleu(["one two three four five", "six seven eight nine ten"]) == 0
+    assert np.isnan(self_bleu(["alone"]))
+
+
+def test_self_bleu_draws_by_name_alone():
+    texts = [
+        f"chip {i} shows {'water' if i % 3 else 'forest'} in part {i // 2} of the scene" for i in range(150)
+    ]
+    assert self_bleu(texts, "real") == self_bleu(texts, "real")
+    assert 0 < self_bleu(texts, "real") < 1
+
+
+def test_rows_and_the_published_figures_beside_them():
+    table = pd.DataFrame({"system": ["real"] * 4, "caption": LAKES})
+    rows = redundancy_rows("smoke", "05_caption", table, "layout")
+    rows += variety_rows("smoke", "05_caption", table, "layout")
+    metrics = check_table(pd.DataFrame(rows), "metrics", "metrics.csv")
+    values = metrics.set_index("metric")["value"]
+    assert values["near_duplicate_rate"] == pytest.approx(0.5)
+    assert values["vocabulary"] == 17
+    assert (metrics["regime"] == "similarity=character n-grams").sum() == 1
+    beside = beside_published(metrics)
+    assert len(beside) == len(PUBLISHED) + 1
+    assert beside.iloc[-1].tolist() == ["this study, writer layout, chips 'real'", 25.0, 25.0]
+
+
+def test_a_sentence_encoder_from_a_folder(tmp_path):
+    """A tiny BERT with a vocabulary of its own: equal texts are equal, and padding changes nothing."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "lake", "wood", "north", "the", "in"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    BertModel(config).save_pretrained(tmp_path)
+    found = sentence_features(["a lake", "a wood in the north", "A lake"], tmp_path)
+    assert found.shape == (3, 16)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-5)
+    assert found[0] @ found[2] == pytest.approx(1, abs=1e-5)
+    assert found[0] == pytest.approx(sentence_features(["a lake"], tmp_path)[0], abs=1e-5)
+
+
+def test_a_folder_without_an_encoder_says_so(tmp_path):
+    with pytest.raises(
+        GroundsynthError, match=r"sentence encoder .*: cannot be read \(no config\.json in it\)"
+    ):
+        sentence_features(["a lake"], tmp_path)
