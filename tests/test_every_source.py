@@ -92,7 +92,7 @@ def test_a_folder_with_a_foreign_legend(project: Path, raw: Path, tmp_path: Path
 
 def place_minuex(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
     settle(raw, make_minuex(tmp_path / "files", side=128), tmp_path / "files")
-    return {"source": "minuex_s2_korea", "min_labelled_train": 0.3, **SMALL}
+    return {"source": "minuex_s2_korea", "min_labelled_train": 0.1, "min_labelled_eval": 0.1, **SMALL}
 
 
 def place_zion(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
