@@ -95,6 +95,15 @@ def build_parser() -> argparse.ArgumentParser:
     way.add_argument("--answers", type=Path, nargs="+", metavar="FILE", help="answers of the batch interface")
     batch.set_defaults(command=batch_command)
 
+    export = commands.add_parser("export-generator", help="save a trained generator as a diffusers pipeline")
+    export.add_argument("study", type=Path, help="config of a study whose stage 02 has run")
+    export.add_argument("--generator", default="unified-s0")
+    export.add_argument("--fold", type=int, default=0)
+    export.add_argument(
+        "--output", type=Path, help="folder; results/<study>/pipelines/<generator> by default"
+    )
+    export.set_defaults(command=export_command)
+
     unlock = commands.add_parser("unlock", help="remove Snakemake's lock if the run that held it is dead")
     unlock.set_defaults(command=unlock_command)
     return parser
@@ -196,6 +205,17 @@ def batch_command(arguments: argparse.Namespace) -> None:
     else:
         fates = import_fold(study, arguments.fold, arguments.writer, arguments.answers)
         print("\n".join(f"{count:>8}  {fate}" for fate, count in fates.most_common()))
+
+
+def export_command(arguments: argparse.Namespace) -> None:
+    """Write the pipeline folder with its model card, and say where it lies."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root, results_dir
+    from groundsynth.workflow.export_generator import export_generator
+
+    study = load_study(arguments.study)
+    folder = arguments.output or results_dir(study.study) / "pipelines" / arguments.generator
+    print(export_generator(study, arguments.generator, arguments.fold, project_root() / folder))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

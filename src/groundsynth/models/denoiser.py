@@ -132,6 +132,13 @@ class Denoiser(nn.Module):
             temporary.write_text(json.dumps(asdict(self.config), indent=2))
 
 
+def build_denoiser(settings: dict) -> Denoiser:
+    """Build a network from its settings as they were saved (``asdict`` of a ``DenoiserConfig``)."""
+    whitening = Whitening(**{name: _tuples(value) for name, value in settings["whitening"].items()})
+    plain = {name: _tuples(value) for name, value in settings.items() if name != "whitening"}
+    return Denoiser(DenoiserConfig(**plain, whitening=whitening))
+
+
 def load_denoiser(folder: Path) -> Denoiser:
     """Load a trained denoiser saved by :meth:`Denoiser.save`.
 
@@ -139,8 +146,7 @@ def load_denoiser(folder: Path) -> Denoiser:
         GroundsynthError: no model there, or weights of another architecture.
     """
     values = read_json(folder / "denoiser.json", "run stage 02_train_generator")
-    values["whitening"] = Whitening(**{k: _tuples(v) for k, v in values["whitening"].items()})
-    model = Denoiser(DenoiserConfig(**{k: _tuples(v) for k, v in values.items()}))
+    model = build_denoiser(values)
     try:
         safetensors.torch.load_model(model, folder / WEIGHTS)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:

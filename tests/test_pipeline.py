@@ -1,0 +1,144 @@
+"""A generator as a diffusers pipeline: saved, loaded, called; what does not fit is told in a sentence."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+from test_generator import SETTINGS
+
+from groundsynth.artifacts import metric_row, write_metrics
+from groundsynth.config import load_study
+from groundsynth.errors import GroundsynthError
+from groundsynth.models.pipeline import GroundsynthPipeline
+from groundsynth.models.solvers import SamplingSettings
+from groundsynth.models.training import new_denoiser
+from groundsynth.workflow.export_generator import export_generator
+
+SOLVING = SamplingSettings(steps=3, solver="dpmpp_2m", sigma_range=(0.2, 80.0), batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    draw = np.random.default_rng(0)
+    maps = draw.choice([0, 4], (8, 16, 16)).astype(np.uint8)
+    return new_denoiser(draw.integers(0, 255, (8, 16, 16, 3), np.uint8), maps, SETTINGS).eval()
+
+
+@pytest.fixture(scope="module")
+def pipe(model):
+    return GroundsynthPipeline.of(model, "unified", SOLVING)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.random.default_rng(1).choice([0, 4, 255], (16, 16)).astype(np.uint8)
+
+
+def pixels(output) -> np.ndarray:
+    return np.stack([np.asarray(image) for image in output.images])
+
+
+def test_a_saved_pipeline_draws_the_same_when_loaded(pipe, labels, tmp_path):
+    pipe.save_pretrained(tmp_path / "g")
+    again = GroundsynthPipeline.from_pretrained(tmp_path / "g")
+    for call in ({}, {"mask": labels}, {"system": "image", "num_images": 2}):
+        np.testing.assert_array_equal(pixels(again(**call)), pixels(pipe(**call)))
+    index = json.loads((tmp_path / "g" / "model_index.json").read_text())
+    assert index["_class_name"] == "GroundsynthPipeline"
+    assert index["policy"] == "unified"
+    assert not again.denoiser.training
+    assert issubclass(GroundsynthPipeline, DiffusionPipeline)
+
+
+def test_what_a_call_returns(pipe, labels):
+    pair = pipe()
+    assert (pair.system, pair.images[0].size, pair.maps.shape) == ("joint", (16, 16), (1, 16, 16))
+    given = pipe(mask=labels, num_images=3)
+    assert given.system == "mask"
+    assert (given.maps == labels).all()
+    assert len({image.tobytes() for image in given.images}) == 3
+    assert (pipe(system="image").maps == 255).all()
+    np.testing.assert_array_equal(pixels(pipe(mask=Image.fromarray(labels), num_images=3)), pixels(given))
+    assert (pixels(pipe(mask=labels, guidance_scale=3.0)) != pixels(given)[:1]).any()
+    assert (pixels(pipe(seed=1)) != pixels(pair)).any()
+    assert (pixels(pipe(num_images=2, batch_size=1))[:1] == pixels(pair)).mean() >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ({"prompt": ""}, "learned no text"),
+        ({"prompt": "a lake" * 2000}, "learned no text"),
+        ({"mask": np.zeros((8, 8), np.uint8)}, r"maps of shape \(1, 8, 8\) do not fit"),
+        ({"mask": np.full((16, 16), 9, np.uint8)}, "map value 9 is not in this generator's legend"),
+        ({"mask": np.zeros((16, 16))}, "type float64 is no map; give class codes"),
+        ({"num_images": 0}, "num_images = 0 must be at least 1"),
+        ({"num_inference_steps": 0}, "num_inference_steps = 0 must be at least 1; the default is 3"),
+        ({"system": "mask"}, "needs a map to obey; give mask"),
+        ({"system": "text"}, "system 'text' was not trained: policy 'unified' draws joint, mask, image"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_a_sentence(pipe, call, says):
+    with pytest.raises(GroundsynthError, match=says) as caught:
+        pipe(**call)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_generator_of_one_policy_draws_that_alone(model, labels):
+    alone = GroundsynthPipeline.of(model, "image", SOLVING)
+    assert alone().system == "image"
+    with pytest.raises(GroundsynthError, match="policy 'image' draws image"):
+        alone(mask=labels)
+    with pytest.raises(GroundsynthError, match="needs a map to obey"):
+        GroundsynthPipeline.of(model, "mask", SOLVING)()
+
+
+def test_folders_of_another_kind_are_refused(pipe, tmp_path):
+    with pytest.raises(GroundsynthError, match="not a usable generator"):
+        GroundsynthPipeline.from_pretrained(tmp_path / "nothing")
+    pipe.save_pretrained(tmp_path / "g")
+    config = tmp_path / "g" / "denoiser" / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps(values | {"classes": ["land", "sea"]}))
+    with pytest.raises(
+        GroundsynthError, match="this generator's legend is land, sea, and maps here have tree"
+    ):
+        GroundsynthPipeline.from_pretrained(tmp_path / "g")
+    config.write_text(json.dumps(values | {"settings": values["settings"] | {"channels": [32, 32]}}))
+    with pytest.raises(GroundsynthError, match="not a usable generator"):
+        GroundsynthPipeline.from_pretrained(tmp_path / "g")
+
+
+def test_an_export_has_its_card_with_scores_and_spares_other_files(model, root, tmp_path, monkeypatch):
+    (tmp_path / "Snakefile").touch()
+    monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
+    study = load_study(root / "config" / "smoke.yaml")
+    results = tmp_path / "results" / "smoke"
+    trained = results / "02_train_generator" / "fold0" / "unified-s0"
+    with pytest.raises(GroundsynthError, match="no trained generator 'unified-s0'; the study trains"):
+        export_generator(study, "unified-s0", 0, tmp_path / "g")
+    model.save(trained / "model")
+    (trained / "model_card.md").write_text("# Generator\n\nsteps\n\n## Limits\n\nNot evidence.\n")
+    assert (
+        "Not measured yet"
+        in (export_generator(study, "unified-s0", 0, tmp_path / "g") / "README.md").read_text()
+    )
+    rows = [metric_row("smoke", "06_ground", "kid", 0.25, system="joint", low=0.1, high=0.4, n=8)]
+    write_metrics(rows, results / "metrics.csv")
+    folder = export_generator(study, "unified-s0", 0, tmp_path / "g")
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: diffusers")
+    assert "| kid | joint |  | 0.250 [0.100, 0.400] | 8 |" in card
+    assert card.index("## Use") < card.index("## Scores") < card.index("## Limits")
+    assert GroundsynthPipeline.from_pretrained(folder)().maps.shape == (1, 16, 16)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").touch()
+    with pytest.raises(GroundsynthError, match="holds other files"):
+        export_generator(study, "unified-s0", 0, tmp_path / "other")
+    assert (tmp_path / "other" / "mine.txt").exists()
+    assert torch.equal(
+        GroundsynthPipeline.from_pretrained(folder).denoiser.denoiser.head[0].weight, model.head[0].weight
+    )
