@@ -75,10 +75,17 @@ def _make_endpoint(mode: str, settings: WriterSettings) -> Writer:
     return EndpointWriter(mode, settings.endpoint, settings.journals)
 
 
+def _make_vlm(mode: str, settings: WriterSettings) -> Writer:
+    from groundsynth.captions.vlm import VlmWriter
+
+    return VlmWriter(mode, settings.vlm, settings.journals, settings.device)
+
+
 #: writers by the first part of the name the config uses; the part after ':' is the mode
 WRITERS: dict[str, Callable[[str, WriterSettings], Writer]] = {
     "layout": _make_layout,
     "endpoint": _make_endpoint,
+    "vlm": _make_vlm,
 }
 
 

@@ -6,6 +6,7 @@ import base64
 from html import escape
 
 import numpy as np
+import pandas as pd
 
 from groundsynth.artifacts import encode_png
 from groundsynth.checks.claims import FALSE, TRUE, UNKNOWN, check_caption
@@ -39,6 +40,23 @@ def captions_side_by_side(images: np.ndarray, maps: np.ndarray, captions: dict[s
         f'<span style="color:{c};font-weight:600">{s} {v}</span>' for v, (c, s) in VERDICT_STYLE.items()
     )
     return f"<p>{key}</p><table><tr>{heads}</tr>{''.join(rows)}</table>"
+
+
+def compare_writers(chips: pd.DataFrame, captions: pd.DataFrame, more: dict[str, list[str]]) -> str:
+    """Return :func:`captions_side_by_side` of all writers, more captions, and as a control the next chip's.
+
+    Args:
+        chips: n rows with ``chip_id``, ``image`` and ``mask``; captions: table ``captions``.
+        more: n texts by the heading of their column.
+    """
+    first = captions[captions["caption_index"] == 0]
+    texts = {
+        str(name): part.set_index("chip_id")["caption"].reindex(chips["chip_id"], fill_value="").tolist()
+        for name, part in first.groupby("writer", sort=False)
+    }
+    control = list(np.roll(np.array(next(iter(texts.values())), object), -1))
+    images, maps = (np.stack(chips[name].to_list()) for name in ("image", "mask"))
+    return captions_side_by_side(images, maps, {**texts, **more, "the next chip's caption": control})
 
 
 def _picture(pixels: np.ndarray, words: str) -> str:
