@@ -16,6 +16,8 @@ SYSTEMS = ["joint", "mask", "image"]
         ("synthetic:joint", Arm("synthetic:joint", False, "joint")),
         ("synthetic:image", Arm("synthetic:image", False, "image")),
         ("real+mask", Arm("real+mask", True, "mask")),
+        ("real+mask:freemask", Arm("real+mask:freemask", True, "mask", "freemask")),
+        ("real+self_training", Arm("real+self_training", True, "self_training")),
     ],
 )
 def test_names_that_stand_for_an_arm(name, arm):
@@ -30,7 +32,15 @@ def test_names_of_another_form_are_refused(name):
         parse_arm(name, SYSTEMS)
 
 
-@pytest.mark.parametrize("name", ["synthetic:spade", "real+spade", "real+", "real+joint+mask", "synthetic:"])
+def test_a_filter_makes_another_source():
+    arms = parse_arms(["real", "real+mask", "real+mask:chip"], SYSTEMS)
+    assert [arm.source for arm in arms] == ["", "mask", "mask:chip"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["synthetic:self_training", "synthetic:spade", "real+spade", "real+", "real+joint+mask", "synthetic:"],
+)
 def test_systems_that_were_not_generated_are_refused(name):
     with pytest.raises(GroundsynthError, match="generated are joint, mask, image"):
         parse_arm(name, SYSTEMS)

@@ -76,6 +76,13 @@ def test_no_study_is_left_out_of_these_tests(root):
         ("generator.diversity", -1, ["'generator.diversity' = -1 is refused"]),
         ("benchmark.arms", ["real", "real+text"], ["'benchmark.arms.1' = 'real+text' is refused"]),
         ("benchmark.arms", ["real+joint"], ["the first arm must be 'real'"]),
+        ("benchmark.arms", ["real", "real+mask:blur"], ["'real+mask:blur' is refused"]),
+        ("benchmark.arms", ["real", "real+mask:chip"], ["filter 'chip', which label.filters leaves out"]),
+        ("benchmark.arms", ["real", "synthetic:self_training"], ["'synthetic:self_training' is refused"]),
+        ("label.architecture", "PAN", ["label.architecture: PAN needs chips of 128 px", "is 64"]),
+        ("label.kfold", 1, ["label.kfold = 1 would leave", "take 0, or 2 and more"]),
+        ("label.trust", "disagreement", ["set label.kfold to 2 or more"]),
+        ("label.filters", ["chip", "chip"], ["names one twice"]),
         ("generate.systems", ["mask"], ["'synthetic:joint'", "generate.systems leaves out"]),
         ("generate.churn", 5.0, ["churn = 5 is read by solver 'heun' alone", "solver is 'dpmpp_2m'"]),
         ("generate.guidance", -1, ["'generate.guidance' = -1 is refused"]),
@@ -90,6 +97,14 @@ def test_a_wrong_setting_is_one_sentence_with_value_and_cure(smoke, path, value,
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in ["smoke.yaml", *words])
+
+
+def test_arms_may_be_filtered_and_the_self_training_control_asked_for(smoke):
+    values = change(
+        smoke, "benchmark.arms", ["real", "real+mask:chip", "real+self_training", "synthetic:image"]
+    )
+    study = validate_study(change(values, "label.filters", ["chip", "freemask"]))
+    assert study.benchmark.arms[2] == "real+self_training"
 
 
 @pytest.mark.parametrize("bbox", [(9, 50, 8, 40), (9, 50, 9, 51), (-181, 0, 0, 1), (0, -91, 1, 0)])

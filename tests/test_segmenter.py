@@ -1,15 +1,21 @@
 """The segmenter: what its loss ignores, what decides a run, what it refuses, what survives a save."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from groundsynth.errors import GroundsynthError
+from groundsynth.models.encoder_weights import load_encoder
 from groundsynth.models.segmenter import (
     DECODERS,
+    LEAST_SIDE,
     Training,
     augment,
     build_segmenter,
+    class_weights,
     draw_batch,
     encode,
     load_segmenter,
@@ -43,9 +49,16 @@ def train(names: tuple, training: Training = TINY, score=lambda labels: 0.5):
     )
 
 
-@pytest.mark.parametrize("architecture", sorted(DECODERS))
-@pytest.mark.parametrize("size", [32, 64])
-def test_every_network_labels_both_chip_sizes(architecture, size):
+@pytest.mark.parametrize(
+    ("architecture", "size"),
+    [
+        (name, size)
+        for name in sorted(DECODERS)
+        for size in (32, 64, 128)
+        if size >= LEAST_SIDE.get(name, size)
+    ],
+)
+def test_every_network_labels_every_chip_size_it_suits(architecture, size):
     model = build_segmenter(architecture, ENCODER)
     labels, trust = predict(model, made_up_chips(2, size)[0])
     assert labels.shape == trust.shape == (2, size, size)
@@ -54,11 +67,90 @@ def test_every_network_labels_both_chip_sizes(architecture, size):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "encoder"), [("PAN", "resnet18"), ("Unet", "resnet17"), ("FPN", "mit_b0")]
+    ("architecture", "encoder"), [("Linknet", "resnet18"), ("Unet", "resnet17"), ("FPN", "mit_b0")]
 )
 def test_what_cannot_be_built_is_told(architecture, encoder):
     with pytest.raises(GroundsynthError, match=r"choose (one of|another)"):
         build_segmenter(architecture, encoder)
+
+
+def test_a_network_that_needs_larger_chips_says_so():
+    with pytest.raises(GroundsynthError, match=r"chips of 32 px are too small for PAN, which needs 128"):
+        train(("a",), replace(TINY, architecture="PAN"))
+
+
+@pytest.mark.parametrize(("rule", "ratio"), [("inverse", 3.0), ("inverse_sqrt", 3**0.5)])
+def test_rare_classes_weigh_more_and_the_average_pixel_weighs_one(rule, ratio):
+    """Class 4 covers a quarter of one pool and, with twice the weight, a quarter of the other."""
+    images, masks = made_up_chips()
+    masks[:, :, :24], masks[:, :, 24:] = 0, 4
+    pools = [make_pool("a", images, masks), make_pool("b", images, masks, weight=2.0)]
+    weights = class_weights(pools, rule)
+    assert (weights[4] / weights[0]).item() == pytest.approx(ratio)
+    assert (0.75 * weights[0] + 0.25 * weights[4]).item() == pytest.approx(1)
+    assert weights[[1, 2, 3, 5, 6]].tolist() == [0] * 5
+    assert class_weights(pools, "none") is None
+
+
+def test_class_weights_change_the_loss_by_hand():
+    """One pixel of each of two classes with losses a and b: (3a + b) / 4 instead of (a + b) / 2."""
+    logits, masks = torch.randn(1, 7, 1, 2, generator=torch.manual_seed(0)), torch.tensor([[[0, 1]]])
+    first, second = torch.nn.functional.cross_entropy(logits, masks, reduction="none").flatten()
+    weight = torch.tensor([3.0, 1, 0, 0, 0, 0, 0])
+    change = segmentation_loss(logits, masks, weight) - segmentation_loss(logits, masks)
+    assert change.item() == pytest.approx(((3 * first + second) / 4 - (first + second) / 2).item(), abs=1e-6)
+
+
+def test_training_ends_when_patience_is_over():
+    scores = iter([0.1, 0.5, 0.4, 0.5, 0.9])
+    patient = replace(TINY, steps=5, patience=2)
+    _, history = train(("a", 0), patient, score=lambda labels: next(scores))
+    assert history["val_score"].tolist() == [0.1, 0.5, 0.4, 0.5]
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("w.safetensors", "encoder."), ("w.pt", "")])
+def test_an_encoder_starts_from_a_file(tmp_path, name, prefix):
+    donor, model = (build_segmenter("Unet", ENCODER) for _ in range(2))
+    state = {prefix + key: value for key, value in donor.network.encoder.state_dict().items()}
+    state["head.weight"] = torch.zeros(1)  # what else a file holds is left alone
+    path = tmp_path / name
+    safetensors.torch.save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
+    load_encoder(model, str(path))
+    for key, value in donor.network.encoder.state_dict().items():
+        torch.testing.assert_close(model.network.encoder.state_dict()[key], value)
+
+
+def test_weights_decide_where_a_training_starts(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save(build_segmenter("Unet", ENCODER).network.encoder.state_dict(), path)
+    still = replace(TINY, learning_rate=1e-30)
+    fresh, _ = train(("a", 0), still)
+    started, _ = train(("a", 0), replace(still, weights=str(path)))
+    name = "model.conv_stem.weight"
+    torch.testing.assert_close(started.network.encoder.state_dict()[name], torch.load(path)[name])
+    assert not torch.equal(fresh.network.encoder.state_dict()[name], torch.load(path)[name])
+
+
+def test_weights_that_cannot_be_used_are_told_in_one_sentence(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def no_network(*_):
+        raise OSError("cannot resolve host\nmany lines")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_network)
+    model = build_segmenter("Unet", ENCODER)
+    torch.save({"x": torch.zeros(1)}, tmp_path / "other.pt")
+    (tmp_path / "damaged.pt").write_bytes(b"no weights")
+    for source, words in (
+        (tmp_path / "none.pt", "no such file"),
+        (tmp_path / "damaged.pt", "not readable"),
+        (tmp_path / "other.pt", "do not fit the encoder"),
+        ("owner/name", "cannot be fetched from the hub"),
+    ):
+        with pytest.raises(GroundsynthError, match=words) as caught:
+            load_encoder(model, str(source))
+        assert "or set weights: null" in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_unlabelled_pixels_do_not_change_the_loss():

@@ -104,6 +104,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(command=export_command)
 
+    compare = commands.add_parser(
+        "compare-labellers",
+        help="train several networks as labeller, choose on validation, test the chosen once",
+    )
+    compare.add_argument(
+        "--study", type=Path, default=Path("config/laptop.yaml"), help="its config; stage 01 done"
+    )
+    compare.add_argument(
+        "--architectures", nargs="+", metavar="name", help="three or more; all small ones if left out"
+    )
+    compare.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    compare.add_argument(
+        "--steps", type=int, help="optimiser steps each, if not those of the study's labeller"
+    )
+    compare.add_argument("--fold", type=int, default=0)
+    compare.add_argument("--output", type=Path, default=Path("results/scratch/labellers"), help="folder")
+    compare.set_defaults(command=compare_labellers_command)
+
     unlock = commands.add_parser("unlock", help="remove Snakemake's lock if the run that held it is dead")
     unlock.set_defaults(command=unlock_command)
     return parser
@@ -216,6 +234,38 @@ def export_command(arguments: argparse.Namespace) -> None:
     study = load_study(arguments.study)
     folder = arguments.output or results_dir(study.study) / "pipelines" / arguments.generator
     print(export_generator(study, arguments.generator, arguments.fold, project_root() / folder))
+
+
+def compare_labellers_command(arguments: argparse.Namespace) -> None:
+    """Train, choose, test; write learning curves, counts, ``metrics.csv`` and a figure."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
+    from groundsynth.artifacts import write_metrics, write_table
+    from groundsynth.benchmark.labeller_comparison import DEFAULT, compare_labellers
+    from groundsynth.config import load_study
+    from groundsynth.models.device import pick_device
+    from groundsynth.paths import project_root, results_dir
+    from groundsynth.report.labeller_figures import comparison_caption, comparison_figure
+    from groundsynth.report.style import save_figure
+
+    study = load_study(arguments.study)
+    if arguments.steps:
+        shorter = study.label.model_copy(update={"steps": arguments.steps})
+        study = study.model_copy(update={"label": shorter})
+    folder = project_root() / arguments.output
+    history, counts, rows = compare_labellers(
+        study, arguments.fold, arguments.architectures or DEFAULT, arguments.seeds,
+        results_dir(study.study) / "checkpoints" / "labellers", pick_device(study.device),
+        partial(tqdm, desc="trainings"),
+    )  # fmt: skip
+    write_table(history, folder / "history.csv", "history")
+    write_table(counts, folder / "counts.csv", "counts")
+    metrics = write_metrics(rows, folder / "metrics.csv")
+    caption = comparison_caption(metrics)
+    print(save_figure(comparison_figure(metrics), folder / "labellers.png", caption))
+    print(caption)
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

@@ -306,6 +306,8 @@ CHIPS: dict[str, dict[str, str]] = {
     # the labeller's maps of synthetic chips, stage 04: 'mask' is the label, 'trust' the
     # probability (0…255) of the named class
     "labels": {"chip_id": "string", "mask": "image", "trust": "image", "system": "string"},
+    # maps that a filter left, stage 04; 'copies' says how often training may use a chip, 0 = not at all
+    "filtered": {"chip_id": "string", "mask": "image", "copies": "int64", "system": "string"},
 }  # fmt: skip
 
 

@@ -41,6 +41,9 @@ SourceName = Literal[
     "aras400k",
     "folder",
 ]
+Architecture = Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus", "PAN"]
+FilterName = Literal["freemask", "confidence", "agreement", "chip", "hardness"]
+SELF_TRAINING = "self_training"  # the set of real chips whose labels are hidden
 ClassName = Literal["tree cover", "shrubland", "grassland", "cropland", "built-up", "bare", "water"]
 
 
@@ -235,15 +238,48 @@ class Generate(_Section):
 class Label(_Section):
     """Stage 04: the segmenter that labels synthetic chips."""
 
-    architecture: Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus"] = Field(
-        "Unet", description="segmentation-models-pytorch network"
+    architecture: Architecture = Field(
+        "Unet", description="segmentation-models-pytorch network; PAN needs chips of 128 px"
     )
-    encoder: str = Field("resnet18", description="its encoder, trained from scratch")
+    encoder: str = Field(
+        "resnet18", description="its encoder, by the library's name; 'tu-…' takes it from timm"
+    )
+    weights: str | None = Field(
+        None,
+        description="what the encoder starts from: null = random numbers, a file, or a hub repository such as "
+        "smp-hub/resnet18.imagenet",
+    )
     steps: Positive = Field(description="optimiser steps")
     batch_size: Positive = Field(8, description="chips per step; 16 and more on a GPU")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    class_weights: Literal["none", "inverse", "inverse_sqrt"] = Field(
+        "none", description="weight of a class in the cross-entropy, by its share of the training pixels"
+    )
     validate_every: Positive = Field(description="steps between validations; the best is kept")
+    patience: Positive | None = Field(
+        None, description="validations without a better score that end the training; null = all steps"
+    )
     seed: int = Field(0, description="seed of weights and batches")
+    kfold: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="labellers that are each blind to some training blocks, so that no chip is labelled by one "
+        "that saw its block; 0 = one labeller",
+    )
+    trust: Literal["probability", "calibrated", "entropy", "disagreement"] = Field(
+        "probability",
+        description="trust of a pixel: probability of its label as is or after temperature scaling, 1 - entropy, "
+        "or 1 - disagreement of the k labellers",
+    )
+    filters: list[FilterName] = Field(
+        [], description="filters of labels that are written for the benchmark's arms, e.g. real+mask:freemask"
+    )
+    keep_real: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.9, description="share of real validation labels (or chips) that a threshold must keep"
+    )
+    relabel_precision: Fraction = Field(
+        0.9, description="share of right labels on validation above which the labeller may overrule a map"
+    )
+    copies: Positive = Field(4, description="most copies of the hardest chip under filter hardness")
 
 
 class LocalModel(_Section):
@@ -337,12 +373,16 @@ class Ground(_Section):
     seed: int = Field(0, description="seed of controls and subsets")
 
 
+ARM_PATTERN = (
+    r"^(real|((synthetic:|real\+)(joint|mask|image|spade|joint_gan)|real\+self_training)"
+    r"(:(freemask|confidence|agreement|chip|hardness))?)$"
+)
+
+
 class Benchmark(_Section):
     """Stage 07: what synthetic data is worth to a segmenter."""
 
-    arms: list[
-        Annotated[str, Field(pattern=r"^(real|(synthetic:|real\+)(joint|mask|image|spade|joint_gan))$")]
-    ] = Field(
+    arms: list[Annotated[str, Field(pattern=ARM_PATTERN)]] = Field(
         [
             "real",
             "synthetic:joint",
@@ -352,13 +392,14 @@ class Benchmark(_Section):
             "real+mask",
             "real+image",
         ],
-        description="training sets compared; 'real' is always the reference",
+        description="training sets compared; 'real' is always the reference; ':<filter>' behind a system takes "
+        "filtered labels, real+self_training the hidden real chips with the labeller's labels",
     )
     ratio: Annotated[float, Field(gt=0)] = Field(
         1.0, description="synthetic per real chip in a mixed arm's batches"
     )
-    architecture: Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus"] = Field(
-        "Unet", description="segmentation-models-pytorch network"
+    architecture: Architecture = Field(
+        "Unet", description="segmentation-models-pytorch network; PAN needs chips of 128 px"
     )
     encoder: str = Field("resnet18", description="its encoder, trained from scratch")
     steps: Positive = Field(description="optimiser steps, the same for every arm")
@@ -468,10 +509,16 @@ class Study(_Section):
                 f"{self.generator.patch} and its {len(self.generator.channels)} channels need; change one of them"
             )
         self._systems_have_generators()
-        made = {"real", *self.generate.systems}
+        made = {"real", SELF_TRAINING, *self.generate.systems}
         for arm in self.benchmark.arms:
-            if arm.replace("+", ":").rpartition(":")[2] not in made:
+            system, _, filter_ = arm.removeprefix("synthetic:").removeprefix("real+").partition(":")
+            if system not in made:
                 raise ValueError(f"benchmark.arms: '{arm}' uses a system that generate.systems leaves out")
+            if filter_ and filter_ not in self.label.filters:
+                raise ValueError(
+                    f"benchmark.arms: '{arm}' uses filter '{filter_}', which label.filters leaves out; add it there"
+                )
+        self._check_labeller()
         if self.benchmark.arms[:1] != ["real"]:
             raise ValueError("benchmark.arms: the first arm must be 'real', the reference of all others")
         return self
@@ -503,6 +550,24 @@ class Study(_Section):
                     f"generate.layouts: '{self.generate.layouts}' maps are drawn by the generator itself, and policy "
                     f"'{policy}' draws none; choose other layouts or train 'unified' alone"
                 )
+
+    def _check_labeller(self) -> None:
+        for section in ("label", "benchmark"):
+            if getattr(self, section).architecture == "PAN" and self.data.chip_size < 128:
+                raise ValueError(
+                    f"{section}.architecture: PAN needs chips of 128 px, and data.chip_size is "
+                    f"{self.data.chip_size}; take larger chips or another architecture"
+                )
+        if self.label.kfold == 1:
+            raise ValueError(
+                "label.kfold = 1 would leave one labeller nothing to learn from; take 0, or 2 and more"
+            )
+        if self.label.trust == "disagreement" and not self.label.kfold:
+            raise ValueError(
+                "label.trust: 'disagreement' is that of several labellers; set label.kfold to 2 or more"
+            )
+        if len(set(self.label.filters)) < len(self.label.filters):
+            raise ValueError(f"label.filters = {self.label.filters} names one twice; name each once")
 
 
 SECTION_OF = {

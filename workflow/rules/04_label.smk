@@ -8,6 +8,8 @@ rule label:
     output:
         labeller=directory(LABEL.path("labeller")),
         labels=LABEL.path("labels.parquet"),
+        filtered=LABEL.filtered,
+        blind=LABEL.blind_labels,
         agreement=LABEL.path("agreement.csv"),
         metrics=LABEL.path("metrics.csv"),
         run=LABEL.path("run.json"),

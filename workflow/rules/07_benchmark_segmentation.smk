@@ -6,6 +6,7 @@ rule benchmark_segmentation:
         data=PREPARE.path("data.json"),
         synthetic=GENERATE.of_fold("chips.parquet"),
         labels=LABEL.path("labels.parquet"),
+        filtered=LABEL.filtered,
     output:
         counts=BENCHMARK.path("counts.csv"),
         runs=BENCHMARK.path("runs.csv"),

@@ -4,6 +4,8 @@
 ``real``                  the real training chips: the reference of every comparison
 ``synthetic:<system>``    the chips of one generating system and nothing else
 ``real+<system>``         both; every batch draws them in the configured ratio
+``…<system>:<filter>``    the same with the labels that a filter of stage 04 left
+``real+self_training``    the control: real chips with hidden labels, labelled by the labeller
 ========================  ===================================================================
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from groundsynth.config import SELF_TRAINING
 from groundsynth.errors import GroundsynthError
 
 REFERENCE = "real"
@@ -19,11 +22,17 @@ REFERENCE = "real"
 
 @dataclass(frozen=True)
 class Arm:
-    """One training set: whether it holds real chips, and whose synthetic ones ('' = none)."""
+    """One training set: whether it holds real chips, whose others ('' = none), and how those are filtered."""
 
     name: str
     real: bool
     system: str = ""
+    filter: str = ""
+
+    @property
+    def source(self) -> str:
+        """The chips beside the real ones, e.g. ``mask`` or ``mask:freemask``; '' = none."""
+        return f"{self.system}:{self.filter}" if self.filter else self.system
 
 
 def parse_arm(name: str, systems: Sequence[str]) -> Arm:
@@ -36,7 +45,9 @@ def parse_arm(name: str, systems: Sequence[str]) -> Arm:
         return Arm(name, real=True)
     for prefix, real in (("synthetic:", False), ("real+", True)):
         if name.startswith(prefix):
-            return Arm(name, real, _known(name, name.removeprefix(prefix), systems))
+            system, _, filter_ = name.removeprefix(prefix).partition(":")
+            known = [*systems, SELF_TRAINING] if real else systems
+            return Arm(name, real, _known(name, system, known), filter_)
     raise GroundsynthError(
         f"arm '{name}' is none of real, synthetic:<system>, real+<system>; correct it under benchmark: arms"
     )

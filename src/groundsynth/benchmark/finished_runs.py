@@ -13,7 +13,7 @@ import pandas as pd
 
 from groundsynth.atomic import atomic_path
 
-CODE = ("benchmark/*.py", "models/segmenter.py", "seeds.py", "legend.py")
+CODE = ("benchmark/*.py", "models/segmenter.py", "models/encoder_weights.py", "seeds.py", "legend.py")
 
 
 def run_key(settings: object, arrays: Iterable[np.ndarray]) -> str:

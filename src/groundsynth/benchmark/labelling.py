@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,10 @@ from groundsynth.benchmark.metrics import (
     kappa,
     mean_iou,
 )
+from groundsynth.config import SELF_TRAINING
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NO_LABEL, NUM_CLASSES
+from groundsynth.models.labeller import NOWHERE, Labeller, save_labeller, score_pixels, train_blind
 from groundsynth.models.segmenter import predict
 from groundsynth.seeds import rng
 
@@ -59,6 +62,72 @@ def label_chips(model: nn.Module, chips: pd.DataFrame, batch_size: int) -> pd.Da
     labels, trust = predict(model, stack(chips, "image"), batch_size)
     table = pd.DataFrame({"chip_id": chips["chip_id"].to_numpy(), "system": chips["system"].to_numpy()})
     return table.assign(mask=list(labels), trust=list(trust))[list(CHIPS["labels"])]
+
+
+def label_with(labeller: Labeller, chips: pd.DataFrame, blocks: np.ndarray, trust: str) -> pd.DataFrame:
+    """Return every chip's map by those that may read it, and the chosen trust (columns ``CHIPS['labels']``).
+
+    Args:
+        blocks: (n,) the block that each chip shows, see :func:`origin_blocks`.
+        trust: ``probability`` of the label, ``calibrated`` (the same: the labeller's temperature decides),
+            ``entropy`` (1 - predictive entropy) or ``disagreement`` (1 - that of the segmenters).
+    """
+    if len(labeller.models) == 1 and trust == "probability":
+        return label_chips(labeller.models[0], chips, labeller.batch_size)
+    labeller = labeller.at(1.0) if trust == "probability" else labeller
+    images = stack(chips, "image")
+    scores = score_pixels(labeller, images, np.full(images.shape[:3], NO_LABEL, np.uint8), blocks)
+    certain = {"entropy": 1 - scores.entropy, "disagreement": 1 - scores.disagreement}
+    sure = np.round(255 * certain.get(trust, scores.confidence)).astype(np.uint8)
+    table = chips[["chip_id", "system"]].reset_index(drop=True)
+    return table.assign(mask=list(scores.label), trust=list(sure))[list(CHIPS["labels"])]
+
+
+def origin_blocks(chips: pd.DataFrame, real: pd.DataFrame, synthetic: pd.DataFrame) -> np.ndarray:
+    """Return the block of ground that each chip shows, (n,) int; ``NOWHERE`` for chips of no ground.
+
+    A real chip shows its own block. A synthetic chip drawn for the map of a real one shows that one's.
+    """
+    block = dict(zip(real["chip_id"], real["block"], strict=True))
+    origin = dict(zip(synthetic["chip_id"], synthetic["condition"], strict=True))
+    return np.array([block.get(origin.get(chip, chip), NOWHERE) for chip in chips["chip_id"]], int)
+
+
+def blind_labeller(
+    train: pd.DataFrame, val: pd.DataFrame, folds: int, folder: Path, *how: object
+) -> Labeller:
+    """Train and keep labellers that are each blind to some training blocks.
+
+    Args:
+        train, val: real chips with columns image, mask, block; folds: number of labellers.
+        folder: their weights go to ``<folder>/<k>``.
+        how: score, training, names, device and progress, as ``train_blind`` takes them.
+    """
+    images, masks = stack(train, "image"), stack(train, "mask")
+    labeller = train_blind(images, masks, train["block"].to_numpy(), folds, stack(val, "image"), *how)
+    save_labeller(labeller, folder, how[1])
+    return labeller
+
+
+def trainable(
+    chips: pd.DataFrame, labels: pd.DataFrame, real: pd.DataFrame, blocks: np.ndarray
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the chips that arms may train with beside the real training chips, and the ground they show.
+
+    Synthetic chips keep their map and take the labeller's where they have none. Hidden real chips get the
+    labeller's map in the place of their reference, and the system ``self_training``.
+
+    Args:
+        chips: all labelled chips; labels: their label maps, in the same order; real: real chips with their
+            split; blocks: (n,) of ``chips``.
+    """
+    hidden = real.loc[real["split"] == "hidden", "chip_id"]
+    at = np.flatnonzero((chips["system"] != "real") | chips["chip_id"].isin(hidden))
+    chips, named = chips.iloc[at], labels["mask"].iloc[at]
+    taken = (chips["system"] == "real") | ~has_map(chips)
+    masks = [label if take else own for own, label, take in zip(chips["mask"], named, taken, strict=True)]
+    system = chips["system"].where(chips["system"] != "real", SELF_TRAINING)
+    return chips.assign(mask=masks, system=system).reset_index(drop=True), blocks[at]
 
 
 def swap_maps(chips: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from groundsynth.errors import GroundsynthError
-from groundsynth.legend import NO_LABEL, NUM_CLASSES
+from groundsynth.legend import NO_LABEL, NUM_CLASSES, check_map
+
+OUTSIDE = NUM_CLASSES + 1  # the place of codes outside the legend; 'no label' comes before it
+CODES = NUM_CLASSES + 2
+PLACE = np.full(256, OUTSIDE, np.uint8)
+PLACE[:NUM_CLASSES], PLACE[NO_LABEL] = np.arange(NUM_CLASSES), NUM_CLASSES
 
 
 def confusions(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -25,7 +30,7 @@ def confusions(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
         (n, 7, 7) int64, rows the reference, columns the name given.
 
     Raises:
-        GroundsynthError: shapes that differ, or a named class outside 0…6.
+        GroundsynthError: shapes that differ, or a class outside the legend in either.
     """
     labels, truth = np.asarray(labels), np.asarray(truth)
     if labels.shape != truth.shape:
@@ -33,16 +38,31 @@ def confusions(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
             f"labels of shape {labels.shape} against a reference of shape {truth.shape}; they must be equal, "
             "so compare chips of one size in one order"
         )
-    chip = np.broadcast_to(np.arange(len(truth))[:, None, None], truth.shape)
-    known = truth != NO_LABEL
-    if (labels[known] >= NUM_CLASSES).any():
-        raise GroundsynthError(
-            f"named class {labels[known].max()} is not in the legend (0…{NUM_CLASSES - 1}); a segmenter "
-            "names a class for every pixel, so pass its labels and not a map with gaps"
-        )
-    cell = (chip[known] * NUM_CLASSES + truth[known]) * NUM_CLASSES + labels[known]
-    counts = np.bincount(cell, minlength=len(truth) * NUM_CLASSES**2)
-    return counts.reshape(len(truth), NUM_CLASSES, NUM_CLASSES)
+    pairs = np.empty((len(truth), CODES, CODES), np.int64)
+    for chip, (given, named) in enumerate(zip(truth, labels, strict=True)):
+        cell = PLACE[_codes(given)] * np.uint8(CODES) + PLACE[_codes(named)]
+        pairs[chip] = np.bincount(cell, minlength=CODES**2).reshape(CODES, CODES)
+    if pairs[:, OUTSIDE].any() or pairs[:, :NUM_CLASSES, NUM_CLASSES:].any():  # beside a label, or as one
+        _refuse(labels, truth)
+    return pairs[:, :NUM_CLASSES, :NUM_CLASSES]
+
+
+def _codes(chip: np.ndarray) -> np.ndarray:
+    """Return the codes of a chip as a flat uint8 array; codes that are none, like -1 or 1000, as 254."""
+    flat = chip.ravel()
+    return (
+        flat if flat.dtype == np.uint8 else np.where((flat >= 0) & (flat < 256), flat, 254).astype(np.uint8)
+    )
+
+
+def _refuse(labels: np.ndarray, truth: np.ndarray) -> None:
+    """Say which class outside the legend there is."""
+    check_map(truth, "the reference")
+    odd = labels[(truth != NO_LABEL) & ((labels < 0) | (labels >= NUM_CLASSES))]
+    raise GroundsynthError(
+        f"named class {odd.max()} is not in the legend (0…{NUM_CLASSES - 1}); a segmenter names a class for "
+        "every pixel, so pass its labels and not a map with gaps"
+    )
 
 
 def counts_of(table: np.ndarray) -> np.ndarray:
@@ -67,6 +87,15 @@ def class_iou(counts: np.ndarray) -> np.ndarray:
     """
     hits, false, missed = np.moveaxis(np.asarray(counts, float), -1, 0)
     return _ratio(hits, hits + false + missed, hits + missed > 0)
+
+
+def class_f1(counts: np.ndarray) -> np.ndarray:
+    """Return the F1 score (Dice) per class, in [0, 1]: (…, 7, 3) counts to (…, 7).
+
+    NaN where the reference lacks the class.
+    """
+    hits, false, missed = np.moveaxis(np.asarray(counts, float), -1, 0)
+    return _ratio(2 * hits, 2 * hits + false + missed, hits + missed > 0)
 
 
 def mean_iou(counts: np.ndarray, classes: Sequence[int] = range(NUM_CLASSES)) -> np.ndarray:

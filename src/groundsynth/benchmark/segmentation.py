@@ -19,10 +19,12 @@ import torch
 
 from groundsynth.artifacts import metric_row, read_chips, read_json, remake_command
 from groundsynth.benchmark.arms import REFERENCE, Arm
+from groundsynth.benchmark.extra_sets import HIDDEN, extra_sets, self_training_chips
 from groundsynth.benchmark.finished_runs import load_run, run_key, save_run
 from groundsynth.benchmark.intervals import Score, delta_interval, score_interval, stack_counts
 from groundsynth.benchmark.labelling import stack
 from groundsynth.benchmark.metrics import class_iou, count_chips, mean_iou, pooled_iou
+from groundsynth.config import SELF_TRAINING
 from groundsynth.data.synthetic import read_synthetic
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NUM_CLASSES
@@ -35,7 +37,7 @@ TABLES = ("counts", "runs", "history")
 
 @dataclass(frozen=True)
 class BenchmarkData:
-    """Chips of one fold: real ones by split, synthetic ones by system with the masks arms train on."""
+    """Chips of one fold: real ones by split, others by source (see ``Arm``) with the masks arms train on."""
 
     fold: int
     real: dict[str, pd.DataFrame]
@@ -108,16 +110,20 @@ def training_masks(chips: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
 
 
 def read_benchmark(
-    study: str, fold: int, generators: list[str], systems: list[str], shards: int
+    study: str, fold: int, generators: list[str], systems: list[str], shards: int, arms: Sequence[Arm] = ()
 ) -> BenchmarkData:
-    """Read everything one fold's benchmark needs."""
+    """Read everything one fold's benchmark needs; ``arms`` say which filtered and hidden chips."""
     splits = ("train", "val", "test")
-    real = read_real(study, fold, splits)
+    real, labels = read_real(study, fold, splits), read_labels(study, fold)
     synthetic = read_synthetic(study, fold, generators, systems, shards)
-    synthetic["mask"] = training_masks(synthetic, read_labels(study, fold))
+    synthetic["mask"] = training_masks(synthetic, labels)
+    if any(arm.system == SELF_TRAINING for arm in arms):
+        hidden = self_training_chips(read_real(study, fold, [HIDDEN]), labels)
+        synthetic = pd.concat([synthetic, hidden], ignore_index=True)
     by_system = {
         system: (stack(group, "image"), stack(group, "mask")) for system, group in synthetic.groupby("system")
     }
+    by_system |= extra_sets(study, fold, arms, synthetic)
     by_split = {split: real[real["split"] == split].reset_index(drop=True) for split in splits}
     return BenchmarkData(fold, by_split, by_system, read_primary(study, fold))
 
@@ -138,11 +144,11 @@ def arm_pools(arm: Arm, data: BenchmarkData, ratio: float) -> list[Pool]:
     if arm.real:
         pools.append(make_pool("real", stack(data.real["train"], "image"), stack(data.real["train"], "mask")))
     if arm.system:
-        if arm.system not in data.synthetic:
+        if arm.source not in data.synthetic:
             raise GroundsynthError(
                 f"arm '{arm.name}': system '{arm.system}' has no chips; generate some or drop the arm"
             )
-        pools.append(make_pool(arm.system, *data.synthetic[arm.system], weight=ratio))
+        pools.append(make_pool(arm.source, *data.synthetic[arm.source], weight=ratio))
     return pools
 
 
@@ -186,7 +192,7 @@ def run_row(
     best = history.loc[history["val_miou"].idxmax()]
     return {
         "arm": arm.name, "seed": seed, "fold": fold, "real_chips": sizes.get("real", 0),
-        "synthetic_chips": sizes.get(arm.system, 0), "seconds": seconds, "best_step": int(best["step"]),
+        "synthetic_chips": sizes.get(arm.source, 0), "seconds": seconds, "best_step": int(best["step"]),
         "val_miou": best["val_miou"],
     }  # fmt: skip
 

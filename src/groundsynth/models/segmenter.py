@@ -1,8 +1,9 @@
 """The segmenter that people would really train: build, train, apply, keep.
 
 Networks come from segmentation-models-pytorch and start from random weights, so that every arm of
-a comparison knows only what its own chips taught it. Chips are small (32 or 64 pixels), hence the
-encoders stop at depth 4 (1/16 of the side) and the decoders are narrow.
+a comparison knows only what its own chips taught it; a labeller may start from an encoder's
+published weights instead. Chips are small (32 or 64 pixels), hence the encoders stop at depth 4
+(1/16 of the side) and the decoders are narrow.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from torch import nn
 
 from groundsynth.artifacts import atomic_path, read_json, remake_command, write_json
 from groundsynth.errors import GroundsynthError
-from groundsynth.legend import NO_LABEL, NUM_CLASSES, check_map
+from groundsynth.legend import NO_LABEL, NUM_CLASSES, check_map, class_shares
+from groundsynth.models.encoder_weights import load_encoder
 from groundsynth.seeds import derive_seed, rng
 
 DECODERS: dict[str, dict] = {
@@ -31,7 +33,9 @@ DECODERS: dict[str, dict] = {
     "FPN": {"encoder_depth": 4, "upsampling": 2},
     "Segformer": {"encoder_depth": 4, "decoder_segmentation_channels": 128},
     "DeepLabV3Plus": {"encoder_depth": 4},
+    "PAN": {"encoder_depth": 4},
 }
+LEAST_SIDE = {"PAN": 128}  # its pyramid of pooled features needs 8 px at 1/16 of the side
 BRIGHTNESS = 0.1  # largest relative change of brightness in augmentation
 WARMUP = 0.1  # share of the steps in which the learning rate rises
 
@@ -46,6 +50,9 @@ class Training:
     batch_size: int
     learning_rate: float
     validate_every: int
+    weights: str | None = None
+    class_weights: str = "none"
+    patience: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,16 @@ def build_segmenter(architecture: str, encoder: str) -> Segmenter:
         ) from None
 
 
+def check_side(architecture: str, side: int) -> None:
+    """Stop unless chips of this side in pixels suit the architecture."""
+    least = LEAST_SIDE.get(architecture, 32)
+    if side < least:
+        raise GroundsynthError(
+            f"chips of {side} px are too small for {architecture}, which needs {least}; take larger chips or "
+            "another architecture"
+        )
+
+
 # --- batches ---------------------------------------------------------------------------------
 
 
@@ -177,12 +194,31 @@ def draw_batch(pools: list[Pool], batch_size: int, *names: object) -> tuple[np.n
 # --- training --------------------------------------------------------------------------------
 
 
-def segmentation_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+def class_weights(pools: list[Pool], rule: str) -> torch.Tensor | None:
+    """Return (7,) weights of the cross-entropy, 1 on average over the labelled pixels drawn; None for none.
+
+    Args:
+        pools: their class shares count in proportion to their weights.
+        rule: ``none``, ``inverse`` to a class's share, or to its square root (``inverse_sqrt``). Classes
+            that no pool holds weigh nothing.
+    """
+    if rule == "none":
+        return None
+    shares = np.average([class_shares(pool.masks) for pool in pools], 0, [pool.weight for pool in pools])
+    power = {"inverse": 1.0, "inverse_sqrt": 0.5}[rule]
+    weights = np.divide(1.0, shares**power, out=np.zeros(NUM_CLASSES), where=shares > 0)
+    return torch.from_numpy(weights / (weights * shares).sum()).float()
+
+
+def segmentation_loss(
+    logits: torch.Tensor, masks: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return cross-entropy plus Dice over the labelled pixels.
 
     Args:
         logits: (n, 7, h, w).
         masks: (n, h, w) int64, 255 = no label.
+        weight: (7,) of the classes in the cross-entropy, from :func:`class_weights`.
 
     Returns:
         a scalar; exactly 0 (with zero gradient) where nothing is labelled.
@@ -190,7 +226,8 @@ def segmentation_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor
     if not (masks != NO_LABEL).any():
         return (logits * 0).sum()
     dice = smp.losses.DiceLoss(mode="multiclass", ignore_index=NO_LABEL)
-    return nn.functional.cross_entropy(logits, masks, ignore_index=NO_LABEL) + dice(logits, masks)
+    entropy = nn.functional.cross_entropy(logits, masks, weight, ignore_index=NO_LABEL)
+    return entropy + dice(logits, masks)
 
 
 def rate_factor(step: int, steps: int) -> float:
@@ -210,7 +247,9 @@ def train_segmenter(
     device: torch.device,
     progress: Callable = iter,
 ) -> tuple[Segmenter, pd.DataFrame]:
-    """Train for a fixed number of steps; return the checkpoint that scored best on validation.
+    """Train for a number of steps; return the checkpoint that scored best on validation.
+
+    With ``training.patience``, training ends once that many validations in a row brought no better score.
 
     Args:
         pools: training chips; each batch mixes them by weight.
@@ -223,24 +262,34 @@ def train_segmenter(
         the model in evaluation mode, and its history: step, loss (mean since the last row), val_score.
 
     Raises:
-        GroundsynthError: the loss or the validation score is not a finite number.
+        GroundsynthError: the loss or the validation score is not a finite number, or chips that are too
+            small for the architecture.
     """
+    check_side(training.architecture, min(pool.images.shape[1] for pool in pools))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive_seed("weights", *names))
-        model = build_segmenter(training.architecture, training.encoder).to(device)
+        model = build_segmenter(training.architecture, training.encoder)
+        if training.weights:
+            load_encoder(model, training.weights)
+        model, weight = model.to(device), class_weights(pools, training.class_weights)
+        weight = None if weight is None else weight.to(device)
         optimiser = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=1e-2)
-        rows, losses, best, kept = [], [], -math.inf, {}
+        rows, losses, best, kept, waited = [], [], -math.inf, {}, 0
         for step in progress(range(1, training.steps + 1)):
             for group in optimiser.param_groups:
                 group["lr"] = training.learning_rate * rate_factor(step, training.steps)
             batch = draw_batch(pools, training.batch_size, *names, step)
-            losses.append(_train_step(model, optimiser, batch, device, step))
+            losses.append(_train_step(model, optimiser, batch, weight, step))
             if step % training.validate_every == 0 or step == training.steps:
                 value = _validate(model, val_images, score, training.batch_size, step)
                 rows.append({"step": step, "loss": float(np.mean(losses)), "val_score": value})
                 losses = []
                 if value > best:
-                    best, kept = value, copy.deepcopy(model.state_dict())
+                    best, kept, waited = value, copy.deepcopy(model.state_dict()), 0
+                elif training.patience:
+                    waited += 1
+                    if waited == training.patience:
+                        break
     model.load_state_dict(kept)
     return model.eval(), pd.DataFrame(rows)
 
@@ -256,12 +305,13 @@ def _validate(model: Segmenter, images: np.ndarray, score: Callable, batch_size:
 
 
 def _train_step(
-    model: Segmenter, optimiser: torch.optim.Optimizer, batch: tuple, device: torch.device, step: int
+    model: Segmenter, optimiser: torch.optim.Optimizer, batch: tuple, weight: torch.Tensor | None, step: int
 ) -> float:
     model.train()
     images, masks = batch
+    device = next(model.parameters()).device
     targets = torch.from_numpy(masks).long().to(device)  # (n, h, w)
-    loss = segmentation_loss(model(to_tensor(images).to(device)), targets)
+    loss = segmentation_loss(model(to_tensor(images).to(device)), targets, weight)
     if not torch.isfinite(loss):
         raise GroundsynthError(
             f"the loss is {loss.item()} at step {step}; it must stay a finite number, so lower learning_rate"

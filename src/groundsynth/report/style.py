@@ -34,6 +34,7 @@ SYSTEM_COLOURS = {
     "text": "#cc79a7",
     "spade": "#e69f00",
     "joint_gan": "#56b4e9",
+    "self_training": "#8c6d31",
 }
 
 sns.set_theme(

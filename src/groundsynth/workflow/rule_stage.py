@@ -49,6 +49,16 @@ class RuleStage:
         """The log, in a folder of its own where a stage has several jobs per fold."""
         return f"{self.folder.replace('results/', 'logs/', 1)}/{self.name}.log"
 
+    @property
+    def filtered(self) -> list[str]:
+        """Stage 04's filtered labels, one file per filter of the study."""
+        return [self.path(f"filtered_{name}.parquet") for name in self.study.label.filters]
+
+    @property
+    def blind_labels(self) -> list[str]:
+        """Stage 04's labels of training chips by labellers that did not see their blocks, if there are any."""
+        return [self.path("labels_train.parquet")] if self.study.label.kfold else []
+
     def parameters(self, wildcards: Any) -> str:
         """Return the notebook's parameters as JSON: a Snakemake ``params`` function."""
         return json.dumps(notebook_parameters(self.study, self.name, wildcards))

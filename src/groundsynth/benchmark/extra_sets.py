@@ -1,0 +1,97 @@
+"""Training sets that stage 04 prepares: filtered labels, and real chips whose labels stay hidden.
+
+The self-training control asks whether a gain of synthetic chips is the labeller's knowledge passed
+on: the same labeller labels real chips of the hidden blocks, whose reference no arm ever sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from groundsynth.artifacts import read_chips, remake_command
+from groundsynth.benchmark.arms import Arm
+from groundsynth.config import SELF_TRAINING
+from groundsynth.errors import GroundsynthError
+from groundsynth.legend import NO_LABEL
+from groundsynth.paths import stage_dir
+
+HIDDEN = "hidden"  # the split whose labels no real arm may see
+
+
+def self_training_chips(real: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return the hidden real chips with the labeller's maps in the place of their reference.
+
+    Args:
+        real: real chips with column split; labels: stage 04's label maps.
+
+    Returns:
+        columns chip_id, system, image, mask.
+
+    Raises:
+        GroundsynthError: no hidden chip, or one without a label.
+    """
+    hidden = real[real["split"] == HIDDEN].drop(columns="mask")
+    if not len(hidden):
+        raise GroundsynthError(
+            f"no real chip in split '{HIDDEN}'; arm real+{SELF_TRAINING} needs some, so raise data.hidden_blocks"
+        )
+    named = labels.set_index("chip_id")["mask"]
+    missing = hidden.loc[~hidden["chip_id"].isin(named.index), "chip_id"]
+    if len(missing):
+        raise GroundsynthError(
+            f"hidden chip '{missing.iloc[0]}' has no label; stage 04 labels every held-out chip, so force it to run"
+        )
+    masks = [named[chip] for chip in hidden["chip_id"]]
+    chips = hidden.assign(system=SELF_TRAINING, mask=masks)
+    return chips[["chip_id", "system", "image", "mask"]].reset_index(drop=True)
+
+
+def filtered_chips(study: str, fold: int, name: str, chips: pd.DataFrame) -> pd.DataFrame:
+    """Return one system's chips with the labels a filter left, each as often as the filter says.
+
+    Args:
+        chips: of one system, columns chip_id, system, image, mask.
+
+    Raises:
+        GroundsynthError: no such file, or a chip it does not hold.
+    """
+    path = stage_dir(study, "04_label", fold) / f"filtered_{name}.parquet"
+    table = read_chips(path, "filtered").set_index("chip_id")
+    missing = chips.loc[~chips["chip_id"].isin(table.index), "chip_id"]
+    if len(missing):
+        raise GroundsynthError(
+            f"{path}: chip '{missing.iloc[0]}' is missing; a filter judges every chip of a benchmark, so remake it: "
+            f"{remake_command(path)}"
+        )
+    table = table.loc[chips["chip_id"]]
+    kept = chips.assign(mask=table["mask"].to_list())
+    return kept.loc[kept.index.repeat(table["copies"])].reset_index(drop=True)
+
+
+def extra_sets(
+    study: str, fold: int, arms: Sequence[Arm], chips: pd.DataFrame
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return images and masks of every filtered training set that arms ask for, by its source.
+
+    Args:
+        chips: all synthetic and self-training chips with the masks they would train with unfiltered.
+
+    Raises:
+        GroundsynthError: a filter that leaves nothing.
+    """
+    sets = {}
+    for arm in arms:
+        if not arm.filter or arm.source in sets:
+            continue
+        own = chips[chips["system"] == arm.system].reset_index(drop=True)
+        kept = filtered_chips(study, fold, arm.filter, own)
+        if not len(kept) or all((mask == NO_LABEL).all() for mask in kept["mask"]):
+            raise GroundsynthError(
+                f"arm '{arm.name}': filter '{arm.filter}' leaves none of {len(own)} chips of '{arm.system}'; drop "
+                "the arm, or raise label.keep_real"
+            )
+        sets[arm.source] = (np.stack(kept["image"].to_list()), np.stack(kept["mask"].to_list()))
+    return sets

@@ -1,0 +1,70 @@
+"""Filtered labels and hidden chips as training sets of the benchmark."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from groundsynth.artifacts import write_chips
+from groundsynth.benchmark.arms import parse_arm, parse_arms
+from groundsynth.benchmark.extra_sets import extra_sets, filtered_chips, self_training_chips
+from groundsynth.benchmark.segmentation import BenchmarkData, arm_pools
+from groundsynth.errors import GroundsynthError
+
+SYSTEMS = ["mask", "image"]
+
+
+def some_chips(system: str = "mask", n: int = 3) -> pd.DataFrame:
+    """Chips whose pixels hold their number."""
+    return pd.DataFrame(
+        {"chip_id": [f"{system}{k}" for k in range(n)], "system": system,
+         "image": [np.full((4, 4, 3), k, np.uint8) for k in range(n)],
+         "mask": [np.full((4, 4), k, np.uint8) for k in range(n)]}
+    )  # fmt: skip
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A project in which filter 'chip' drops the first chip, repeats the last, and relabels it."""
+    monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
+    table = some_chips().drop(columns="image").assign(copies=[0, 1, 2])
+    table["mask"] = [*table["mask"][:2], np.full((4, 4), 6, np.uint8)]
+    path = tmp_path / "results" / "s" / "04_label" / "fold0" / "filtered_chip.parquet"
+    write_chips(table[["chip_id", "mask", "copies", "system"]], path, "filtered")
+    return "s"
+
+
+def test_an_arm_trains_with_what_the_filter_left(study):
+    arms = parse_arms(["real", "real+mask", "real+mask:chip", "synthetic:mask:chip"], SYSTEMS)
+    sets = extra_sets(study, 0, arms, some_chips())
+    assert list(sets) == ["mask:chip"]
+    images, masks = sets["mask:chip"]
+    assert images[:, 0, 0, 0].tolist() == [1, 2, 2]
+    assert masks[:, 0, 0].tolist() == [1, 6, 6]
+    data = BenchmarkData(0, {}, sets, (0, 1))
+    (pool,) = arm_pools(arms[3], data, 2.0)
+    assert (pool.name, len(pool.images), pool.weight) == ("mask:chip", 3, 2.0)
+
+
+def test_a_filter_that_did_not_run_or_leaves_nothing_is_told(study):
+    with pytest.raises(
+        GroundsynthError, match=r"filtered_freemask.parquet: missing; make it first: snakemake"
+    ):
+        filtered_chips(study, 0, "freemask", some_chips())
+    with pytest.raises(GroundsynthError, match="chip 'mask3' is missing"):
+        filtered_chips(study, 0, "chip", some_chips(n=4))
+    arm = parse_arm("real+mask:chip", SYSTEMS)
+    with pytest.raises(GroundsynthError, match="filter 'chip' leaves none of 1 chips of 'mask'"):
+        extra_sets(study, 0, [arm], some_chips(n=1))
+
+
+def test_hidden_chips_train_with_the_labellers_maps_and_never_their_own():
+    real = some_chips("real").assign(split=["val", "hidden", "hidden"])
+    labels = real.assign(mask=[np.full((4, 4), 5, np.uint8)] * 3)
+    chips = self_training_chips(real, labels)
+    assert chips["chip_id"].tolist() == ["real1", "real2"]
+    assert all((mask == 5).all() for mask in chips["mask"])
+    assert set(chips["system"]) == {"self_training"}
+    with pytest.raises(GroundsynthError, match="no real chip in split 'hidden'"):
+        self_training_chips(real.assign(split="val"), labels)
+    with pytest.raises(GroundsynthError, match="hidden chip 'real2' has no label"):
+        self_training_chips(real, labels.iloc[:2])
