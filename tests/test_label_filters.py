@@ -188,6 +188,17 @@ def test_corruptions_change_what_was_asked_for(name, share):
     assert not np.array_equal(changed, corrupt(name, masks, share, 1))
 
 
+def test_frequent_classes_take_the_place_of_others_more_often():
+    masks = np.stack(made_up_chips()["mask"])
+    masks[masks == 3] = 0
+    masks[0, 0, 0] = 3  # a single pixel
+    named = {
+        name: corrupt(name, masks, 0.2, 0)[corrupt(name, masks, 0.2, 0) != masks] for name in CORRUPTIONS[1:3]
+    }
+    assert (named["swapped_classes"] == 3).mean() > 0.15
+    assert (named["swapped_by_frequency"] == 3).mean() < 0.02
+
+
 def test_shifted_borders_are_wrong_near_borders_only():
     mask = np.zeros((4, 32, 32), np.uint8)
     mask[:, :, 16:] = 1
@@ -197,9 +208,10 @@ def test_shifted_borders_are_wrong_near_borders_only():
     assert columns.max() < 24
 
 
-def test_swapped_classes_change_whole_patches():
+@pytest.mark.parametrize("name", ["swapped_classes", "swapped_by_frequency"])
+def test_swapped_classes_change_whole_patches(name):
     masks = np.stack(made_up_chips()["mask"])
-    changed = corrupt("swapped_classes", masks, 0.1, 0)
+    changed = corrupt(name, masks, 0.1, 0)
     for before, after in zip(masks, changed, strict=True):
         squares = (before != after).reshape(4, 8, 4, 8).mean((1, 3))
         assert set(np.unique(squares)) <= {0.0, 1.0}

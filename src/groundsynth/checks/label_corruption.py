@@ -9,7 +9,6 @@ together.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,25 +20,27 @@ from groundsynth.checks.label_filters import PIXEL_FILTERS, Thresholds, dropped,
 from groundsynth.checks.resampling import LEVELS, RESAMPLES
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, NUM_CLASSES, count_classes
-from groundsynth.models.labeller import Labeller, given_losses, score_pixels
+from groundsynth.models.labeller import Labeller, PixelScores, given_losses, score_pixels
 from groundsynth.seeds import rng
 
 STAGE = "04_label"
-CORRUPTIONS = ("shifted_borders", "swapped_classes", "random_patches")
+CORRUPTIONS = ("shifted_borders", "swapped_classes", "swapped_by_frequency", "random_patches")
 SHARES = (0.05, 0.1, 0.2)
 CELL = 16  # borders move in cells of this side
 FARTHEST = 8  # pixels a border moves at most
 PATCH = 8  # side of a random patch
+DRAWS = 5  # times that maps are corrupted anew, so that no single patch decides
 ENOUGH = 0.8  # of the wanted pixels must have been made wrong, or the case is left out
 LEVELS_OF_SUSPICION = 500  # thresholds of a precision-recall curve
 
 
-def corrupt(name: str, masks: np.ndarray, share: float, seed: int) -> np.ndarray:
+def corrupt(name: str, masks: np.ndarray, share: float, seed: object) -> np.ndarray:
     """Return the maps with a share of their labelled pixels made wrong, or fewer if they offer no more.
 
     ``shifted_borders`` takes the map as it is some pixels up or down and left or right, in cells drawn at
-    random; ``swapped_classes`` gives whole patches of one class another class, drawn by frequency;
-    ``random_patches`` paints squares. Unlabelled pixels stay so.
+    random; ``swapped_classes`` gives whole patches of one class another class of these maps, all as likely;
+    ``swapped_by_frequency`` draws that class by its share, which is harder to notice; ``random_patches``
+    paints squares. Unlabelled pixels stay so.
 
     Args:
         masks: (n, h, w) uint8, 255 = no label; share: in (0, 1) of the labelled pixels of all maps.
@@ -47,7 +48,9 @@ def corrupt(name: str, masks: np.ndarray, share: float, seed: int) -> np.ndarray
     Raises:
         GroundsynthError: a corruption that does not exist.
     """
-    ways = dict(zip(CORRUPTIONS, (_shift_borders, _swap_classes, _paint_patches), strict=True))
+    ways = dict(
+        zip(CORRUPTIONS, (_shift_borders, _swap_classes, _swap_by_frequency, _paint_patches), strict=True)
+    )
     if name not in ways:
         raise GroundsynthError(f"corruption '{name}' does not exist; choose one of {', '.join(CORRUPTIONS)}")
     wanted = round(share * int((masks != NO_LABEL).sum()))
@@ -76,7 +79,14 @@ def _shift_borders(masks: np.ndarray, wanted: int, random: np.random.Generator) 
 
 
 def _swap_classes(masks: np.ndarray, wanted: int, random: np.random.Generator) -> np.ndarray:
-    shares = count_classes(masks) / max((masks != NO_LABEL).sum(), 1)
+    return _swap(masks, wanted, random, np.sign(count_classes(masks)))
+
+
+def _swap_by_frequency(masks: np.ndarray, wanted: int, random: np.random.Generator) -> np.ndarray:
+    return _swap(masks, wanted, random, count_classes(masks))
+
+
+def _swap(masks: np.ndarray, wanted: int, random: np.random.Generator, odds: np.ndarray) -> np.ndarray:
     patches = [
         (chip, k, patch, region)
         for chip, mask in enumerate(masks)
@@ -89,7 +99,7 @@ def _swap_classes(masks: np.ndarray, wanted: int, random: np.random.Generator) -
         chip, k, patch, region = patches[place]
         labels, _ = ndimage.label(masks[chip] == k)
         inside = labels[region] == patch
-        others = np.where(np.arange(NUM_CLASSES) == k, 0, shares)
+        others = np.where(np.arange(NUM_CLASSES) == k, 0, odds)
         if inside.sum() <= left and others.sum():
             changed[chip][region][inside] = random.choice(NUM_CLASSES, p=others / others.sum())
             left -= int(inside.sum())
@@ -178,36 +188,53 @@ def highest_lift(share: float, map_errors: float) -> float:
 def try_filters(
     labeller: Labeller, chips: pd.DataFrame, thresholds: Thresholds, seed: int
 ) -> tuple[pd.DataFrame, dict[tuple[str, str, float], np.ndarray]]:
-    """Corrupt the maps of real validation chips and count what each per-pixel filter finds.
+    """Corrupt the maps of real validation chips, several times over, and count what each filter finds.
 
     Args:
         chips: columns image, mask, block.
 
     Returns:
-        one row per corruption, share and filter (``none`` with share 0 is the untouched map): pixels,
-        corrupted, dropped, found, without cases that these maps do not allow; and the :func:`ranked_counts` of each but the untouched.
+        one row per corruption, share and per-pixel filter (``none`` with share 0 is the untouched map):
+        pixels, corrupted, dropped, found, of all draws together; and the :func:`ranked_counts` of each but
+        the untouched. Cases that these maps do not allow are left out.
     """
     images, masks = (np.stack(chips[name].to_list()) for name in ("image", "mask"))
     untouched = score_pixels(labeller, images, masks)
     cases, rows, ranked = [("none", 0.0, masks, untouched)], [], {}
-    for name in CORRUPTIONS:
-        givens = np.stack([corrupt(name, masks, share, seed) for share in SHARES])
-        losses = given_losses(labeller, images, givens)
-        scored = [replace(untouched, loss=loss) for loss in losses]
-        cases += [(name, *case) for case in zip(SHARES, givens, scored, strict=True)]
+    cases += [
+        (name, share, *_corrupt_often(labeller, images, masks, untouched, name, share, seed))
+        for name in CORRUPTIONS
+        for share in SHARES
+    ]
     for name, share, given, scores in cases:
-        wrong, wanted = given != masks, share * (masks != NO_LABEL).sum()
-        if wrong.sum() < ENOUGH * wanted:
+        truth = np.concatenate([masks] * (len(given) // len(masks)))
+        wrong, known = given != truth, truth != NO_LABEL
+        if wrong.sum() < ENOUGH * share * known.sum():
             continue  # these maps have too few borders or classes for it
         for rule in PIXEL_FILTERS:
             out = dropped(rule, scores, given, thresholds)
-            pixels = [part.sum() for part in (given != NO_LABEL, wrong, out, out & wrong)]
-            rows.append((name, share, rule, *map(int, pixels)))
+            rows.append((name, share, rule, *(int(part.sum()) for part in (known, wrong, out, out & wrong))))
             if share:
-                suspect = suspicion(rule, scores, given, thresholds)
-                ranked[name, rule, share] = ranked_counts(suspect, wrong, chips["block"])
+                blocks = np.tile(chips["block"], len(given) // len(masks))
+                ranked[name, rule, share] = ranked_counts(
+                    suspicion(rule, scores, given, thresholds), wrong, blocks
+                )
     columns = ["corruption", "share", "filter", "pixels", "corrupted", "dropped", "found"]
     return pd.DataFrame(rows, columns=columns), ranked
+
+
+def _corrupt_often(
+    labeller: Labeller, images: np.ndarray, masks: np.ndarray, untouched: PixelScores, name: str, share: float,
+    seed: int,
+) -> tuple[np.ndarray, PixelScores]:  # fmt: skip
+    """Return ``DRAWS`` corruptions of the same maps one after the other, and their scores."""
+    givens = np.stack([corrupt(name, masks, share, f"{seed}-{draw}") for draw in range(DRAWS)])
+    losses = given_losses(labeller, images, givens).reshape(-1, *masks.shape[1:])
+    again = {
+        field: np.concatenate([getattr(untouched, field)] * DRAWS)
+        for field in ("label", "confidence", "entropy", "disagreement")
+    }
+    return givens.reshape(losses.shape), PixelScores(loss=losses, **again)
 
 
 def choose_and_try(

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from groundsynth.checks.calibration import BINS
-from groundsynth.checks.label_corruption import CORRUPTIONS, SHARES, curve
+from groundsynth.checks.label_corruption import CORRUPTIONS, DRAWS, SHARES, curve
 from groundsynth.checks.label_filters import PIXEL_FILTERS
 from groundsynth.legend import CLASSES, colour_map
 from groundsynth.report.label_figures import rank_chips
@@ -71,7 +71,7 @@ def filter_curves(ranked: dict, metrics: pd.DataFrame, share: float = 0.1) -> Fi
         ranked: counts by (corruption, filter, share), from ``label_corruption.try_filters``.
         metrics: rows ``filter_pr_lift``, ``filter_precision`` and ``filter_recall``; share: of the curves.
     """
-    figure, axes = plt.subplots(2, len(CORRUPTIONS), figsize=(10.5, 6.6), sharey="row")
+    figure, axes = plt.subplots(2, len(CORRUPTIONS), figsize=(3.4 * len(CORRUPTIONS), 6.6), sharey="row")
     rows = metrics.set_index(["metric", "arm", "regime"])
     for (top, below), corruption in zip(axes.T, CORRUPTIONS, strict=True):
         for name, colour in FILTER_COLOURS.items():
@@ -87,7 +87,8 @@ def filter_curves(ranked: dict, metrics: pd.DataFrame, share: float = 0.1) -> Fi
         top.set(
             title=corruption.replace("_", " "), xlabel="share of wrong pixels found", xlim=(0, 1), ylim=(0, 1)
         )
-        below.plot(SHARES, [1 / s for s in SHARES], color="#4d4d4d", ls="--", lw=1)
+        shares = np.linspace(min(SHARES), max(SHARES), 50)
+        below.plot(shares, 1 / shares, color="#4d4d4d", ls="--", lw=1)
         below.axhline(1, color="#8c8c8c", ls=":")
         below.set(xlabel="share of pixels made wrong", xticks=SHARES, ylim=(0, None), xlim=(0.03, 0.22))
     axes[0, 0].set_ylabel(f"precision at {share:.0%} wrong")
@@ -113,8 +114,8 @@ def filter_caption(tried: pd.DataFrame, blocks: int, chips: int) -> str:
     drops = ", ".join(f"{row.filter} {row.dropped / row.pixels:.0%}" for row in untouched.itertuples())
     return (
         "Above: precision against recall of dropped pixels when a tenth of the labels is wrong, and (marks) each "
-        "filter at its threshold. Below: area over prevalence at 5, 10 and 20 % with 95 % intervals over "
-        f"{blocks} validation blocks ({chips} chips); dotted: chance, dashed: the most possible. Of untouched labels "
+        f"filter at its threshold. Below: area over prevalence at 5, 10 and 20 %, {DRAWS} draws together, with 95 % "
+        f"intervals over {blocks} validation blocks ({chips} chips); dotted: chance, dashed: the most possible. Of untouched labels "
         f"are dropped: {drops}; the map's own errors are among them and count as false alarms in the curves."
     )
 
