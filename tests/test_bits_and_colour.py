@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from groundsynth.errors import GroundsynthError
-from groundsynth.models.bits import CODES, count_adjacency, decode_bits, encode_maps, order_codes
+from groundsynth.models.bits import (
+    CODES,
+    count_adjacency,
+    count_channels,
+    decode_bits,
+    encode_maps,
+    one_hot_codes,
+    order_codes,
+)
 from groundsynth.models.colour import SIGMA_DATA, fit_whitening
 
 SYMBOLS = st.sampled_from([0, 1, 2, 3, 4, 5, 6, 255])
@@ -22,6 +30,17 @@ def test_bits_round_trip_for_every_order_of_codes(maps, codes):
     assert bits.shape == (2, 3, 5, 4)
     assert set(bits.unique().tolist()) <= {-0.5, 0.5}
     np.testing.assert_array_equal(decode_bits(bits, tuple(codes)), maps)
+
+
+@given(maps=MAPS)
+@settings(max_examples=20, deadline=None)
+def test_one_hot_channels_round_trip_and_the_largest_names_the_class(maps):
+    codes = one_hot_codes()
+    channels = encode_maps(maps, codes)
+    assert channels.shape == (2, count_channels(codes), 5, 4) == (2, 8, 5, 4)
+    assert ((channels > 0).sum(1) == 1).all(), "one channel is set"
+    np.testing.assert_array_equal(decode_bits(channels, codes), maps)
+    np.testing.assert_array_equal(decode_bits(0.1 * channels - 3, codes), maps)
 
 
 def test_unknown_class_is_refused():

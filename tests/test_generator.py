@@ -84,6 +84,23 @@ def test_training_lowers_the_loss(chips, tmp_path):
     assert log["loss"].tail(10).mean() < 0.8 * log["loss"].head(5).mean()
 
 
+def test_one_hot_maps_train_sample_and_come_back(chips, tmp_path):
+    settings = replace(SETTINGS, mask_code="one_hot")
+    model, log, _ = train_denoiser(*chips, settings, tmp_path, CPU)
+    assert model.config.data_channels == 3 + 8
+    assert np.isfinite(log["loss"]).all()
+    assert settings.key(*chips) != SETTINGS.key(*chips)
+    model.save(tmp_path / "model")
+    again = load_denoiser(tmp_path / "model")
+    for system in ("joint", "mask"):
+        given = chips[1][:2] if system == "mask" else None
+        drawn = sample_pairs(model, system, [1, 2], SOLVING, CPU, given)
+        np.testing.assert_array_equal(sample_pairs(again, system, [1, 2], SOLVING, CPU, given)[0], drawn[0])
+        assert drawn[1].shape == (2, 16, 16)
+        assert set(np.unique(drawn[1])) <= {*range(7), 255}
+    assert segment(model, chips[0][:1], [1], SOLVING, CPU).shape == (1, 16, 16)
+
+
 def test_no_chips_is_refused(tmp_path):
     empty = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 16, 16), np.uint8)
     with pytest.raises(GroundsynthError, match="no training chips"):

@@ -164,6 +164,10 @@ class Generator(_Section):
     )
     layers_per_block: Positive = Field(1, description="residual blocks per resolution")
     patch: Literal[1, 2, 4] = Field(2, description="pixel-unshuffle factor before the U-Net")
+    mask_code: Literal["bits", "one_hot"] = Field(
+        "bits",
+        description="how classes become channels: three bits (SatSynth), or one channel per class",
+    )
     image_noise: tuple[float, float] = Field(
         (-0.9, 1.3), description="mean and sd of ln(sigma) drawn for the image"
     )

@@ -41,7 +41,9 @@ def believe(
     noise = SampleNoise([seed], x0.shape[-1], torch.device("cpu")).draw(x0.shape[1])
     states = torch.where(pairs == 0, CLEAN, torch.where(pairs.isinf(), ABSENT, NOISY))
     levels = torch.where(states == NOISY, pairs, torch.ones_like(pairs))
-    sigma, state = per_channel(levels[:, 0], levels[:, 1]), per_channel(states[:, 0], states[:, 1])
+    width = x0.shape[1] - IMAGE_CHANNELS
+    sigma = per_channel(levels[:, 0], levels[:, 1], width)
+    state = per_channel(states[:, 0], states[:, 1], width)
     x = torch.where(state == NOISY, x0 + sigma * noise, x0.expand(len(pairs), -1, -1, -1))
     out = model.raw(
         *(part.to(device) for part in (x, levels[:, 0], levels[:, 1], states[:, 0], states[:, 1]))

@@ -3,6 +3,7 @@
 ⌈log2 K⌉ channels carry K classes (SatSynth, CVPR 2024). Here three bits carry seven classes and,
 as the eighth code, 'no label'. Halfway between two codes a blended boundary may decode to a third
 class; classes that touch each other on the ground therefore get codes that differ in few bits.
+The plain alternative is one channel per symbol (one-hot): the codes 1, 2, 4, … of eight bits.
 """
 
 from __future__ import annotations
@@ -55,8 +56,18 @@ def order_codes(adjacency: np.ndarray) -> tuple[int, ...]:
     return tuple(int(code) for code in orders[cost.argmin()])
 
 
+def one_hot_codes() -> tuple[int, ...]:
+    """Return the codes that give every symbol a channel of its own, which alone is set."""
+    return tuple(2**symbol for symbol in range(CODES))
+
+
+def count_channels(codes: tuple[int, ...]) -> int:
+    """Return how many channels a map has under these codes: 3, or 8 for one-hot."""
+    return max(codes).bit_length()
+
+
 def encode_maps(maps: np.ndarray, codes: tuple[int, ...]) -> torch.Tensor:
-    """Return maps (n, h, w) uint8 as bit channels (n, 3, h, w) float32 of ±0.5.
+    """Return maps (n, h, w) uint8 as channels (n, c, h, w) float32 of ±0.5, one per bit of the codes.
 
     Raises:
         GroundsynthError: a value that is neither a class nor 255.
@@ -67,13 +78,19 @@ def encode_maps(maps: np.ndarray, codes: tuple[int, ...]) -> torch.Tensor:
             f"map value {symbols.max()} is not in the legend (0…{NUM_CLASSES - 1}, {NO_LABEL}); remap it first"
         )
     code = np.asarray(codes)[symbols]  # (n, h, w)
-    bits = (code[:, None] >> np.arange(BITS)[:, None, None]) & 1  # (n, 3, h, w)
+    bits = (code[:, None] >> np.arange(count_channels(codes))[:, None, None]) & 1  # (n, c, h, w)
     return torch.from_numpy((bits * 2 * BIT_VALUE - BIT_VALUE).astype(np.float32))
 
 
 def decode_bits(bits: torch.Tensor, codes: tuple[int, ...]) -> np.ndarray:
-    """Return (n, 3, h, w) real-valued bits as maps (n, h, w) uint8 of 0…6 and 255 ('no label')."""
-    hard = (bits.detach().cpu().numpy() > 0).astype(np.int64)
-    code = (hard << np.arange(BITS)[:, None, None]).sum(1)  # (n, h, w)
-    symbol = np.argsort(codes)[code]
+    """Return (n, c, h, w) real-valued bits as maps (n, h, w) uint8 of 0…6 and 255 ('no label').
+
+    Bits are rounded; of one-hot channels the largest names the symbol.
+    """
+    values, channels = bits.detach().cpu().numpy(), count_channels(codes)
+    if channels > BITS:
+        symbol = np.argsort(codes)[values.argmax(1)]
+    else:
+        code = ((values > 0).astype(np.int64) << np.arange(channels)[:, None, None]).sum(1)  # (n, h, w)
+        symbol = np.argsort(codes)[code]
     return np.where(symbol == NUM_CLASSES, NO_LABEL, symbol).astype(np.uint8)

@@ -26,12 +26,11 @@ from torch.nn import functional as nnf
 
 from groundsynth.artifacts import atomic_path, read_json
 from groundsynth.errors import GroundsynthError
-from groundsynth.models.bits import BITS
+from groundsynth.models.bits import BITS, count_channels
 from groundsynth.models.colour import SIGMA_DATA, Whitening
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 
 IMAGE_CHANNELS = 3
-CHANNELS = IMAGE_CHANNELS + BITS
 FEATURES = 16  # per pixel, from the U-Net to the convolutions at full resolution
 SQUARE = 8  # side of the squares whose means are given to the network
 WEIGHTS = "denoiser.safetensors"
@@ -49,6 +48,11 @@ class DenoiserConfig:
     codes: tuple[int, ...]
     whitening: Whitening
 
+    @property
+    def data_channels(self) -> int:
+        """Channels of a sample: three of the image, then those of the map's code."""
+        return IMAGE_CHANNELS + count_channels(self.codes)
+
 
 class Denoiser(nn.Module):
     """Predicts the clean image and map from noisy, clean or absent ones."""
@@ -56,10 +60,10 @@ class Denoiser(nn.Module):
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config = config
-        deepest = len(config.channels) - 1
+        deepest, data_channels = len(config.channels) - 1, config.data_channels
         self.network = UNet2DConditionModel(
             sample_size=config.chip_size // config.patch,
-            in_channels=CHANNELS * (config.patch**2 + 2) + FLAGS,
+            in_channels=data_channels * (config.patch**2 + 2) + FLAGS,
             out_channels=FEATURES * config.patch**2,
             block_out_channels=config.channels,
             layers_per_block=config.layers_per_block,
@@ -71,11 +75,11 @@ class Denoiser(nn.Module):
             class_embed_type="timestep",
         )
         self.head = nn.Sequential(
-            nn.Conv2d(FEATURES + CHANNELS, 2 * FEATURES, 3, padding=1),
+            nn.Conv2d(FEATURES + data_channels, 2 * FEATURES, 3, padding=1),
             nn.SiLU(),
             nn.Conv2d(2 * FEATURES, 2 * FEATURES, 3, padding=1),
             nn.SiLU(),
-            nn.Conv2d(2 * FEATURES, CHANNELS, 3, padding=1),
+            nn.Conv2d(2 * FEATURES, data_channels, 3, padding=1),
         )
 
     def raw(
@@ -86,7 +90,7 @@ class Denoiser(nn.Module):
         image_state: torch.Tensor,
         mask_state: torch.Tensor,
     ) -> torch.Tensor:
-        """Return the network's raw output F, (n, 6, h, w).
+        """Return the network's raw output F, (n, 6, h, w); 11 channels with one-hot maps.
 
         Args:
             x: (n, 6, h, w): whitened image (3) and bits (3), noisy at their levels.
@@ -95,7 +99,9 @@ class Denoiser(nn.Module):
             image_state: (n,) 0 noisy, 1 clean, 2 absent.
             mask_state: the same for the map.
         """
-        sigma, state = per_channel(sigma_image, sigma_mask), per_channel(image_state, mask_state)
+        width = x.shape[1] - IMAGE_CHANNELS
+        sigma = per_channel(sigma_image, sigma_mask, width)
+        state = per_channel(image_state, mask_state, width)
         scale = torch.where(state == NOISY, (sigma**2 + SIGMA_DATA**2).rsqrt(), 1 / SIGMA_DATA)
         scaled = torch.where(state == ABSENT, torch.zeros_like(x), x * scale)
         flags = torch.stack(
@@ -155,9 +161,10 @@ def load_denoiser(folder: Path) -> Denoiser:
     return model.eval()
 
 
-def per_channel(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Spread a value per part, (n,) each, over the channels: (n, 6, 1, 1)."""
-    both = torch.cat([image[:, None].expand(-1, IMAGE_CHANNELS), mask[:, None].expand(-1, BITS)], dim=1)
+def per_channel(image: torch.Tensor, mask: torch.Tensor, map_channels: int = BITS) -> torch.Tensor:
+    """Spread a value per part, (n,) each, over the channels: (n, 3 + map_channels, 1, 1)."""
+    parts = [image[:, None].expand(-1, IMAGE_CHANNELS), mask[:, None].expand(-1, map_channels)]
+    both = torch.cat(parts, dim=1)
     return both[:, :, None, None]
 
 

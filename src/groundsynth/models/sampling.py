@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, NUM_CLASSES
 from groundsynth.models.bits import decode_bits, encode_maps
-from groundsynth.models.denoiser import CHANNELS, IMAGE_CHANNELS, Denoiser
+from groundsynth.models.denoiser import IMAGE_CHANNELS, Denoiser
 from groundsynth.models.gan_sampling import GENERATORS, latent_walk, sample_gan
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 from groundsynth.models.solvers import SampleNoise, SamplingSettings, solve
@@ -34,8 +34,8 @@ STATES = {
     "layout": (NOISY, NOISY),  # the image stays at the highest level
 }
 SYSTEMS = ("joint", "mask", "image")
-IMAGE, MAP = slice(0, IMAGE_CHANNELS), slice(IMAGE_CHANNELS, CHANNELS)
-MOVING = {"joint": slice(0, CHANNELS), "mask": IMAGE, "image": IMAGE, "segment": MAP, "layout": MAP}
+IMAGE, MAP = slice(0, IMAGE_CHANNELS), slice(IMAGE_CHANNELS, None)
+MOVING = {"joint": slice(None), "mask": IMAGE, "image": IMAGE, "segment": MAP, "layout": MAP}
 
 
 def sample_pairs(
@@ -153,13 +153,13 @@ def _sample_batch(
     held: torch.Tensor | None,
     watch: Callable[[float, torch.Tensor], None] | None = None,
 ) -> torch.Tensor:
-    """Return (n, 6, h, w): what moved, sampled, beside what was held.
+    """Return (n, c, h, w): what moved, sampled, beside what was held.
 
     Args:
-        held: clean channels (n, 3, h, w) where a part is held clean.
+        held: clean channels of that part, (n, c, h, w), where a part is held clean.
     """
     noise = SampleNoise(seeds, model.config.chip_size, device)
-    x = noise.draw(CHANNELS)
+    x = noise.draw(model.config.data_channels)
     first, moving = x[:, MOVING[use]].clone(), MOVING[use]
     highest = settings.sigma_range[1]
     if use == "layout":

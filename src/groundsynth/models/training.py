@@ -20,7 +20,7 @@ from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
 from groundsynth.errors import GroundsynthError
-from groundsynth.models.bits import count_adjacency, encode_maps, order_codes
+from groundsynth.models.bits import count_adjacency, encode_maps, one_hot_codes, order_codes
 from groundsynth.models.checkpoint import resume_checkpoint, save_checkpoint
 from groundsynth.models.colour import SIGMA_DATA, fit_whitening
 from groundsynth.models.denoiser import IMAGE_CHANNELS, Denoiser, DenoiserConfig, per_channel
@@ -46,6 +46,7 @@ class TrainingSettings:
     mask_noise: tuple[float, float]
     log_every: int
     checkpoint_seconds: float
+    mask_code: str = "bits"
 
     def key(self, images: np.ndarray, maps: np.ndarray) -> str:
         """Name a checkpoint by everything that decides the weights: settings, code and data."""
@@ -67,7 +68,7 @@ def new_denoiser(images: np.ndarray, maps: np.ndarray, settings: TrainingSetting
             channels=tuple(settings.channels),
             layers_per_block=settings.layers_per_block,
             patch=settings.patch,
-            codes=order_codes(count_adjacency(maps)),
+            codes=one_hot_codes() if settings.mask_code == "one_hot" else order_codes(count_adjacency(maps)),
             whitening=fit_whitening(images),
         )
     )
@@ -85,8 +86,9 @@ def diffusion_loss(
     n, device = len(x0), x0.device
     levels = draw_levels(settings.policy, n, settings.image_noise, settings.mask_noise, generator)
     noise = torch.randn(x0.shape, generator=generator).to(device)
-    sigma = per_channel(levels.image, levels.mask).to(device)
-    state = per_channel(levels.image_state, levels.mask_state).to(device)
+    width = x0.shape[1] - IMAGE_CHANNELS
+    sigma = per_channel(levels.image, levels.mask, width).to(device)
+    state = per_channel(levels.image_state, levels.mask_state, width).to(device)
     x = x0 + torch.where(state == NOISY, sigma, torch.zeros_like(sigma)) * noise
     out = model.raw(
         x,
