@@ -55,7 +55,7 @@ class ModulatedPyramid(nn.Module):
         """Return (n, out_channels, h, w) for x (n, 4 width, h/16, w/16) and a condition (n, k, h, w)."""
         for level, block in enumerate(self.blocks):
             if level:
-                x = nnf.interpolate(x, scale_factor=2, mode="nearest")
+                x = nnf.interpolate(x, scale_factor=2, mode="bilinear")
             x = block(x, nnf.interpolate(condition, size=x.shape[2:], mode="nearest"))
         return self.out(nnf.leaky_relu(x, LEAK))
 

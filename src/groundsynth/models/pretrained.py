@@ -49,13 +49,14 @@ def load_pipeline(base: str, offline: bool = False) -> StableDiffusionPipeline:
 
 
 def describe_architecture(pipe: StableDiffusionPipeline) -> dict:
-    """Return what a pipeline must share with another so that an adapter fits both."""
-    return {
+    """Return what a pipeline must share with another so that an adapter fits both, as plain JSON values."""
+    found = {
         "text": pipe.text_encoder.config.hidden_size,
         "attention": pipe.unet.config.cross_attention_dim,
-        "channels": list(pipe.unet.config.block_out_channels),
+        "channels": pipe.unet.config.block_out_channels,
         "latent": pipe.unet.config.in_channels,
     }
+    return json.loads(json.dumps(found))  # tuples as lists, as a record on disk has them
 
 
 def native_size(pipe: StableDiffusionPipeline) -> int:
