@@ -1,7 +1,4 @@
-"""A real server of the OpenAI protocol on the loopback device: describes pictures, and fails on demand.
-
-Run as a program it serves until it is killed and prints its address first.
-"""
+"""A real server of the OpenAI protocol on the loopback device: describes pictures, and fails on demand."""
 
 from __future__ import annotations
 
@@ -25,8 +22,8 @@ class ChatServer(ThreadingHTTPServer):
 
     Attributes:
         faults: what the next requests meet, used up one by one: a status, 'stall', 'trickle', 'half' (breaks
-            off), 'json', 'utf8', 'shape', 'empty', 'long', 'filter'; a pair adds a Retry-After.
-        poisoned: fault by a text in the prompt, or mean colour, that strikes every time.
+            off), 'json', 'utf8', 'shape', 'empty', 'long', 'words', 'filter'; a pair adds a Retry-After.
+        poisoned: fault by seed of the request, which strikes every time.
         asked: seeds of all requests, in order; keys: their Authorization headers.
         most: highest number of requests under way at once.
         delay: seconds an answer takes.

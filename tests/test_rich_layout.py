@@ -28,7 +28,7 @@ from groundsynth.captions.rich_layout import (
     word_statements,
 )
 from groundsynth.captions.writers import make_writer
-from groundsynth.checks.claims import TRUE, check_caption
+from groundsynth.checks.claims import TRUE, check_against
 
 MAPS = 2000  # about ten seconds; more by hand
 
@@ -42,9 +42,10 @@ def maps() -> list[np.ndarray]:
 def test_every_claim_is_true_of_thousands_of_maps_and_every_kind_of_claim_occurs(maps):
     kinds = set()
     for seed, labels in enumerate(maps):
-        plan = plan_statements(count_maps(labels[None]), 0)
+        facts = count_maps(labels[None])
+        plan = plan_statements(facts, 0)
         caption = word_statements(plan, seed, ("words", "numbers")[seed % 2])
-        judged = check_caption(caption, labels)
+        judged = [(claim, check_against(claim, facts, 0)) for claim in parse_claims(caption)]
         assert [str(claim) for claim, verdict in judged if verdict != TRUE] == [], caption
         kinds |= {claim.kind for claim, _ in judged}
         said = read_arrangements(caption)
@@ -174,3 +175,27 @@ def test_the_config_chooses_the_style(maps):
     images, big = [np.zeros((48, 48, 3), np.uint8)] * 8, [m for m in maps if len(m) == 48][:8]
     written = rich.write(images, big, range(8))
     assert written == [describe_richly(labels, seed) for seed, labels in enumerate(big)]
+
+
+def test_speckle_is_no_web_of_ribbons():
+    """A disc of which every third row and column is missing is a disc with gaps."""
+    row, col = np.mgrid[:64, :64]
+    labels = np.where((row - 32) ** 2 + (col - 32) ** 2 < 400, 6, 0).astype(np.uint8)
+    labels[(row % 3 == 0) & (col % 5 > 1)] = 0
+    assert not is_arranged(find_patches(labels, 6), RIBBON)
+
+
+def test_claims_of_arrangement_are_highlighted_too():
+    from groundsynth.report.caption_table import captions_side_by_side
+    from groundsynth.report.grounding_figures import VERDICT_STYLE
+
+    image = np.zeros((1, 64, 64, 3), np.uint8)
+    told = {"a": ["Water lies in scattered patches."], "b": ["Some clouds."]}
+    by_map = [captions_side_by_side(image, labels[None], told) for labels in (PONDS, BLOCK)]
+    for page, verdict in zip(by_map, ("true", "false"), strict=True):
+        assert (
+            f'<span style="color:{VERDICT_STYLE[verdict][0]};font-weight:600">scattered patches</span>'
+            in page
+        )
+        assert page.count("<img ") == 2
+        assert f"{VERDICT_STYLE['not checkable'][1]} 1</span>" in page

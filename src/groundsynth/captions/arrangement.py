@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import binary_closing, binary_fill_holes
 from scipy.sparse.csgraph import dijkstra
 from skimage.graph import pixel_graph
 from skimage.measure import label, regionprops
@@ -34,6 +35,7 @@ HALF = 0.5  # of it; also the part of a class a ribbon or an edge must hold
 RIBBON_LENGTHS = 5  # a ribbon's longest way is at least as many times as long as it is wide on average,
 RIBBON_REACH = 0.4  # as long as this part of the chip's side,
 RIBBON_WIDTH = 0.125  # and no wider than this part of it
+GAP = 4  # pixels: gaps this wide do not part a patch into ribbons
 EDGE_WIDTH = 0.125  # of the side: the strip along an edge, as wide as the rim of ``facts``
 
 
@@ -82,15 +84,21 @@ def is_arranged(patches: Patches, kind: str, side: str = "") -> bool:
 
 
 def _is_ribbon(region: Any, side: int) -> bool:
-    """Return whether a patch, its holes filled, is long and narrow along its own middle line."""
+    """Return whether a patch, its gaps closed, is long and narrow along its own middle line."""
     box = region.bbox
     if max(box[2] - box[0], box[3] - box[1]) < RIBBON_REACH * side / 2:
         return False  # too small to wind that far
-    filled = region.image_filled
-    length = _longest_path(skeletonize(np.pad(filled, 1)))
+    filled = _without_gaps(region.image)
+    length = _longest_path(skeletonize(filled))
     width = filled.sum() / length
     reaches = length >= RIBBON_REACH * side
     return bool(reaches and length >= RIBBON_LENGTHS * width and width <= RIBBON_WIDTH * side)
+
+
+def _without_gaps(shape: np.ndarray) -> np.ndarray:
+    """Return a patch with holes and gaps of up to ``GAP`` pixels closed: a speckled field is no web of ribbons."""
+    padded = np.pad(shape, GAP + 1)
+    return binary_fill_holes(binary_closing(padded, np.ones((GAP + 1, GAP + 1), bool)))
 
 
 def _longest_path(skeleton: np.ndarray) -> float:

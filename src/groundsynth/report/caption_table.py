@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from groundsynth.artifacts import encode_png
+from groundsynth.captions.arrangement import check_arrangement, read_arrangements
 from groundsynth.checks.claims import FALSE, TRUE, UNKNOWN, check_caption
 from groundsynth.legend import colour_map
 from groundsynth.report.claim_words import paint_words
@@ -69,6 +70,7 @@ def _picture(pixels: np.ndarray, words: str) -> str:
 
 def _cell(caption: str, labels: np.ndarray) -> str:
     judged = check_caption(caption, labels)
+    judged += [(c, TRUE if check_arrangement(c, labels) else FALSE) for c in read_arrangements(caption)]
     counts = " ".join(
         f'<span style="color:{VERDICT_STYLE[v][0]}">{VERDICT_STYLE[v][1]} {sum(w == v for _, w in judged)}</span>'
         for v in (TRUE, FALSE, UNKNOWN)
