@@ -1,6 +1,7 @@
 """Temperature and calibration error against numbers worked out by hand, and against planted truths."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_labeller import Says, pictures
 
@@ -13,6 +14,7 @@ from groundsynth.checks.calibration import (
     fit_temperature,
     labelled_logs,
     mean_loss,
+    measure_calibration,
     reliability,
 )
 from groundsynth.errors import GroundsynthError
@@ -105,4 +107,21 @@ def test_doubt_is_told_per_system():
     assert values[("disagreement", "image")] == pytest.approx(0.45)
     assert {row["metric"] for row in doubt_rows("s", ["mask"] * 3, scores, several=False)} == {
         "predictive_entropy"
+    }
+
+
+def test_a_stage_measures_both_splits_and_keeps_the_fitted_temperature():
+    """The labeller gives class 0 three quarters and is right on all pixels: the colder, the better."""
+    chips = pd.DataFrame(
+        {"split": ["val", "val", "test", "train"], "block": [0, 1, 2, 3], "image": list(pictures(4)),
+         "mask": [np.zeros((4, 4), np.uint8)] * 4}
+    )  # fmt: skip
+    scaled, rows, bins = measure_calibration("s", Labeller((Says(np.log(3), 0.0),)), chips)
+    assert scaled.temperature == pytest.approx(RANGE[0], rel=0.01)
+    table = pd.DataFrame(rows).query("`class` == ''").set_index(["metric", "regime"])["value"]
+    assert table["ece_before", "split=test"] == pytest.approx(0.25)
+    assert table["ece_after", "split=test"] == pytest.approx(0, abs=1e-6)
+    assert table["predictive_entropy", "split=val"] == pytest.approx(0, abs=1e-6)
+    assert set(bins) == {
+        (metric, split) for metric in ("ece_before", "ece_after") for split in ("val", "test")
     }

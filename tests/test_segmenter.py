@@ -79,6 +79,15 @@ def test_a_network_that_needs_larger_chips_says_so():
         train(("a",), replace(TINY, architecture="PAN"))
 
 
+def test_a_batch_of_one_chip_that_cannot_be_normalised_is_told():
+    images, masks = made_up_chips(2, 32)
+    one, pool = replace(TINY, architecture="DeepLabV3Plus", batch_size=1), make_pool("real", images, masks)
+    with pytest.raises(
+        GroundsynthError, match=r"batch_size = 1 is too small for this network on chips of 32 px"
+    ):
+        train_segmenter([pool], images, lambda labels: 0.5, one, ("one",), torch.device("cpu"))
+
+
 @pytest.mark.parametrize(("rule", "ratio"), [("inverse", 3.0), ("inverse_sqrt", 3**0.5)])
 def test_rare_classes_weigh_more_and_the_average_pixel_weighs_one(rule, ratio):
     """Class 4 covers a quarter of one pool and, with twice the weight, a quarter of the other."""

@@ -8,6 +8,8 @@ is taken over the pixels on which the labeller names that class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
@@ -143,7 +145,7 @@ def measure_calibration(
         real: real chips with columns split, block, image, mask; splits ``val`` and ``test`` are read.
 
     Returns:
-        the labeller at that temperature, the rows ``temperature``, ``ece_before`` and ``ece_after``, and
+        the labeller at that temperature, the rows ``temperature``, ``ece_before``, ``ece_after`` and doubt, and
         the counts of :func:`reliability` by (metric, split).
     """
     stacks = {
@@ -157,16 +159,22 @@ def measure_calibration(
     )
     for split, (images, masks, blocks) in stacks.items():
         for metric, voice in (("ece_before", labeller), ("ece_after", scaled)):
-            bins[metric, split] = reliability(score_pixels(voice, images, masks), masks, blocks)
+            scores = score_pixels(voice, images, masks)
+            bins[metric, split] = reliability(scores, masks, blocks)
             rows += calibration_rows(study, metric, bins[metric, split], split)
+        several = len(labeller.models) > 1
+        rows += doubt_rows(study, ["real"] * len(masks), scores, several, f"split={split}")
     return scaled, rows, bins
 
 
-def doubt_rows(study: str, systems: pd.Series, scores: PixelScores, several: bool) -> list[dict]:
+def doubt_rows(
+    study: str, systems: Sequence[str], scores: PixelScores, several: bool, regime: str = ""
+) -> list[dict]:
     """Return mean predictive entropy and, for several segmenters, mean disagreement per system.
 
     Args:
-        systems: (n,) of the chips; several: whether segmenters can disagree. Intervals resample chips.
+        systems: (n,) of the chips; regime: which chips they are; several: whether segmenters can disagree.
+            Intervals resample chips.
     """
     rows, names = [], np.asarray(systems)
     measures = {"predictive_entropy": scores.entropy} | (
@@ -177,6 +185,6 @@ def doubt_rows(study: str, systems: pd.Series, scores: PixelScores, several: boo
             chips = values[names == system].mean((1, 2), dtype=np.float64)
             draws = rng("bootstrap", STAGE, metric, system).integers(len(chips), size=(RESAMPLES, len(chips)))
             low, high = np.quantile(chips[draws].mean(1), LEVELS) if len(chips) > 1 else (None, None)
-            about = dict(system=str(system), n=len(chips), seeds=1, low=low, high=high)
+            about = dict(system=str(system), regime=regime, n=len(chips), seeds=1, low=low, high=high)
             rows.append(metric_row(study, STAGE, metric, float(chips.mean()), **about))
     return rows

@@ -262,8 +262,8 @@ def train_segmenter(
         the model in evaluation mode, and its history: step, loss (mean since the last row), val_score.
 
     Raises:
-        GroundsynthError: the loss or the validation score is not a finite number, or chips that are too
-            small for the architecture.
+        GroundsynthError: the loss or the validation score is not a finite number, or chips or batches that
+            are too small for the architecture.
     """
     check_side(training.architecture, min(pool.images.shape[1] for pool in pools))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -311,7 +311,16 @@ def _train_step(
     images, masks = batch
     device = next(model.parameters()).device
     targets = torch.from_numpy(masks).long().to(device)  # (n, h, w)
-    loss = segmentation_loss(model(to_tensor(images).to(device)), targets, weight)
+    try:
+        logits = model(to_tensor(images).to(device))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise GroundsynthError(
+            f"batch_size = {len(images)} is too small for this network on chips of {images.shape[1]} px: it "
+            "normalises over the batch, so take 2 or more"
+        ) from None
+    loss = segmentation_loss(logits, targets, weight)
     if not torch.isfinite(loss):
         raise GroundsynthError(
             f"the loss is {loss.item()} at step {step}; it must stay a finite number, so lower learning_rate"
