@@ -6,7 +6,7 @@ from torch import nn
 
 
 class Says(nn.Module):
-    """A segmenter that gives every pixel the same logits; classes beyond those given are all but impossible."""
+    """A segmenter that gives every pixel the same logits; other classes are all but impossible."""
 
     def __init__(self, *logits: float) -> None:
         super().__init__()

@@ -105,7 +105,7 @@ def test_counts_add_up(seed):
 
 
 def scikit_learn_against_counts(chips: int, size: int) -> tuple[float, float]:
-    """Return the seconds scikit-learn and counting take for IoU and F1 of the same chips, which must be equal."""
+    """Return the seconds scikit-learn and counting take for IoU and F1, which must be equal."""
     random = np.random.default_rng(0)
     truth = random.integers(0, 6, (chips, size, size), np.uint8)  # class 6 is absent
     named = np.where(

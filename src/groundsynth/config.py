@@ -510,7 +510,8 @@ class Study(_Section):
         if self.data.chip_size % cells:
             raise ValueError(
                 f"data.chip_size: {self.data.chip_size} px is no multiple of {cells}, which generator.patch "
-                f"{self.generator.patch} and its {len(self.generator.channels)} channels need; change one of them"
+                f"{self.generator.patch} and its {len(self.generator.channels)} channels need; change one "
+                "of them"
             )
         self._systems_have_generators()
         made = {"real", SELF_TRAINING, *self.generate.systems}
@@ -520,7 +521,8 @@ class Study(_Section):
                 raise ValueError(f"benchmark.arms: '{arm}' uses a system that generate.systems leaves out")
             if filter_ and filter_ not in self.label.filters:
                 raise ValueError(
-                    f"benchmark.arms: '{arm}' uses filter '{filter_}', which label.filters leaves out; add it there"
+                    f"benchmark.arms: '{arm}' uses filter '{filter_}', which label.filters leaves out; add "
+                    "it there"
                 )
         self._check_labeller()
         if self.benchmark.arms[:1] != ["real"]:

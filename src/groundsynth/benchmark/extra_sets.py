@@ -36,13 +36,15 @@ def self_training_chips(real: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFram
     hidden = real[real["split"] == HIDDEN].drop(columns="mask")
     if not len(hidden):
         raise GroundsynthError(
-            f"no real chip in split '{HIDDEN}'; arm real+{SELF_TRAINING} needs some, so raise data.hidden_blocks"
+            f"no real chip in split '{HIDDEN}'; arm real+{SELF_TRAINING} needs some, so raise "
+            "data.hidden_blocks"
         )
     named = labels.set_index("chip_id")["mask"]
     missing = hidden.loc[~hidden["chip_id"].isin(named.index), "chip_id"]
     if len(missing):
         raise GroundsynthError(
-            f"hidden chip '{missing.iloc[0]}' has no label; stage 04 labels every held-out chip, so force it to run"
+            f"hidden chip '{missing.iloc[0]}' has no label; stage 04 labels every held-out chip, so force "
+            "it to run"
         )
     masks = [named[chip] for chip in hidden["chip_id"]]
     chips = hidden.assign(system=SELF_TRAINING, mask=masks)
@@ -63,7 +65,8 @@ def filtered_chips(study: str, fold: int, name: str, chips: pd.DataFrame) -> pd.
     missing = chips.loc[~chips["chip_id"].isin(table.index), "chip_id"]
     if len(missing):
         raise GroundsynthError(
-            f"{path}: chip '{missing.iloc[0]}' is missing; a filter judges every chip of a benchmark, so remake it: "
+            f"{path}: chip '{missing.iloc[0]}' is missing; a filter judges every chip of a benchmark, so "
+            "remake it: "
             f"{remake_command(path)}"
         )
     table = table.loc[chips["chip_id"]]
@@ -90,7 +93,8 @@ def extra_sets(
         kept = filtered_chips(study, fold, arm.filter, own)
         if not len(kept) or all((mask == NO_LABEL).all() for mask in kept["mask"]):
             raise GroundsynthError(
-                f"arm '{arm.name}': filter '{arm.filter}' leaves none of {len(own)} chips of '{arm.system}'; drop "
+                f"arm '{arm.name}': filter '{arm.filter}' leaves none of {len(own)} chips of "
+                f"'{arm.system}'; drop "
                 "the arm, or raise label.keep_real"
             )
         sets[arm.source] = (np.stack(kept["image"].to_list()), np.stack(kept["mask"].to_list()))

@@ -56,7 +56,7 @@ def label_training(study: Study) -> Training:
 
 
 def check_architectures(names: Sequence[str], side: int) -> None:
-    """Stop unless these are architectures that exist, differ, suit the chips, and are enough to choose from."""
+    """Stop unless architectures exist, differ, suit the chips, and are enough to choose from."""
     for name in names:
         if name not in DECODERS:
             raise GroundsynthError(

@@ -145,8 +145,8 @@ def measure_calibration(
         real: real chips with columns split, block, image, mask; splits ``val`` and ``test`` are read.
 
     Returns:
-        the labeller at that temperature, the rows ``temperature``, ``ece_before``, ``ece_after`` and doubt, and
-        the counts of :func:`reliability` by (metric, split).
+        the labeller at that temperature, the rows ``temperature``, ``ece_before``, ``ece_after`` and of
+        doubt, and the counts of :func:`reliability` by (metric, split).
     """
     stacks = {
         split: (np.stack(part["image"].to_list()), np.stack(part["mask"].to_list()), part["block"])

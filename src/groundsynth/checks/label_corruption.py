@@ -160,7 +160,7 @@ def ranked_counts(suspect: np.ndarray, wrong: np.ndarray, blocks: np.ndarray) ->
 
 
 def curve(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return precision and recall when levels are dropped one after the other: (…, levels, 2) to 2 × (…, levels)."""
+    """Return precision and recall when levels are dropped in turn: (…, levels, 2) to 2 × (…, levels)."""
     seen, found = np.moveaxis(np.cumsum(counts, -2), -1, 0).astype(float)
     precision = np.divide(found, seen, out=np.ones_like(found), where=seen > 0)
     total = found[..., -1:]

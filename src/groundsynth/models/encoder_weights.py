@@ -39,7 +39,8 @@ def load_encoder(model: nn.Module, source: str) -> None:
                 return
     missing = [name for name in wanted if name not in state] or ["shapes that differ"]
     raise GroundsynthError(
-        f"weights '{source}' do not fit the encoder ({len(missing)} of {len(wanted)} tensors are missing, such "
+        f"weights '{source}' do not fit the encoder ({len(missing)} of {len(wanted)} tensors are missing, "
+        "such "
         f"as {missing[0]}); {CURE}"
     )
 

@@ -123,7 +123,8 @@ def score_pixels(
     """
     if np.shape(images)[:3] != np.shape(given):
         raise GroundsynthError(
-            f"images of shape {np.shape(images)} with maps of shape {np.shape(given)}; each image needs one map "
+            f"images of shape {np.shape(images)} with maps of shape {np.shape(given)}; each image needs "
+            "one map "
             "of its size, so match them by chip_id"
         )
     given = check_map(given, "given maps") if len(given) else np.asarray(given, np.uint8)
@@ -172,7 +173,8 @@ def split_folds(blocks: np.ndarray, folds: int, *names: object) -> dict[int, int
     found, sizes = np.unique(blocks, return_counts=True)
     if len(found) < folds:
         raise GroundsynthError(
-            f"label.kfold = {folds}, but the training split has {len(found)} blocks; a fold needs one at least, "
+            f"label.kfold = {folds}, but the training split has {len(found)} blocks; a fold needs one at "
+            "least, "
             "so lower kfold"
         )
     order = rng("label_folds", *names).permutation(len(found))

@@ -50,8 +50,10 @@ def comparison_caption(metrics: pd.DataFrame) -> str:
     val, test, _ = _parts(metrics)
     scores = ", ".join(f"{name} {interval(row)}" for name, row in val.iterrows())
     return (
-        f"Labellers trained on the training blocks, {val['seeds'].iloc[0]} seeds each, {val['n'].iloc[0]} validation "
+        f"Labellers trained on the training blocks, {val['seeds'].iloc[0]} seeds each, {val['n'].iloc[0]} "
+        "validation "
         f"blocks, mIoU over the primary classes with 95 % intervals over blocks × seeds: {scores}. The best, "
-        f"{test['architecture']} (orange), was tested once: {interval(test)} on {test['n']} test blocks; right, "
+        f"{test['architecture']} (orange), was tested once: {interval(test)} on {test['n']} test blocks; "
+        "right, "
         "its IoU per class there (no bar: not in the test blocks)."
     )

@@ -46,8 +46,10 @@ def reliability_caption(counts: np.ndarray, temperature: float) -> str:
     """Return the caption of :func:`reliability_diagram`; ``counts`` are those before scaling."""
     return (
         "Share of labels that agree with the reference, by confidence, before and after temperature scaling "
-        f"(T = {temperature:.2f}, fitted on validation), and calibration error over all pixels and per named class "
-        f"with 95 % intervals over {len(counts)} test blocks; n = {counts[..., 0].sum():,.0f} pixels. Orange line: "
+        f"(T = {temperature:.2f}, fitted on validation), and calibration error over all pixels and per "
+        "named class "
+        f"with 95 % intervals over {len(counts)} test blocks; n = {counts[..., 0].sum():,.0f} pixels. "
+        "Orange line: "
         "share of the pixels; bins with under a thousandth of them are not drawn."
     )
 
@@ -109,13 +111,16 @@ def _lifts(axis: plt.Axes, rows: pd.DataFrame, name: str, colour: str) -> None:
 
 
 def filter_caption(tried: pd.DataFrame, blocks: int, chips: int) -> str:
-    """Return the caption of :func:`filter_curves`; ``tried`` is the table of ``label_corruption.try_filters``."""
+    """Return the caption of :func:`filter_curves`; ``tried`` is the table of ``try_filters``."""
     untouched = tried[tried["share"] == 0]
     drops = ", ".join(f"{row.filter} {row.dropped / row.pixels:.0%}" for row in untouched.itertuples())
     return (
-        "Above: precision against recall of dropped pixels when a tenth of the labels is wrong, and (marks) each "
-        f"filter at its threshold. Below: area over prevalence at 5, 10 and 20 %, {DRAWS} draws together, with 95 % "
-        f"intervals over {blocks} validation blocks ({chips} chips); dotted: chance, dashed: the most possible. Of untouched labels "
+        "Above: precision against recall of dropped pixels when a tenth of the labels is wrong, and "
+        "(marks) each "
+        f"filter at its threshold. Below: area over prevalence at 5, 10 and 20 %, {DRAWS} draws together, "
+        "with 95 % "
+        f"intervals over {blocks} validation blocks ({chips} chips); dotted: chance, dashed: the most "
+        "possible. Of untouched labels "
         f"are dropped: {drops}; the map's own errors are among them and count as false alarms in the curves."
     )
 
@@ -123,7 +128,7 @@ def filter_caption(tried: pd.DataFrame, blocks: int, chips: int) -> str:
 def panel_chips(
     agreement: pd.DataFrame, chips: pd.DataFrame, labels: pd.DataFrame
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the worst, median and best chip per system with the labeller's maps, and their places in ``chips``."""
+    """Return the worst, median and best chip per system with their labels, and their places in ``chips``."""
     systems = agreement.dropna(subset="agreement")["system"].unique()
     picked = pd.concat([rank_chips(agreement, system) for system in systems])["chip_id"]
     at = pd.Index(chips["chip_id"]).get_indexer(picked)

@@ -56,7 +56,7 @@ class RuleStage:
 
     @property
     def blind_labels(self) -> list[str]:
-        """Stage 04's labels of training chips by labellers that did not see their blocks, if there are any."""
+        """Stage 04's labels of training chips by labellers blind to their blocks, if there are any."""
         return [self.path("labels_train.parquet")] if self.study.label.kfold else []
 
     def parameters(self, wildcards: Any) -> str:
