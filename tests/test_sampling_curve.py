@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import groundsynth.checks.sampling_curve as module
+from groundsynth.checks.own_reading import reading_rows, vote
 from groundsynth.checks.sampling_curve import (
     curve_rows,
     draw_kept,
@@ -108,6 +109,24 @@ def test_obedience_leaves_out_maps_without_a_label():
     row = kappa_row("s", "mask", BASE, np.array([0.2, np.nan, 0.4]))
     assert (row["value"], row["n"]) == (pytest.approx(0.3), 2)
     assert row["low"] <= 0.3 <= row["high"]
+
+
+def test_draws_are_put_to_a_vote_in_which_no_label_has_none():
+    draws = np.array([[[[0, 4, 255, 255]]], [[[0, 4, 2, 255]]], [[[4, 0, 255, 255]]]], np.uint8)
+    assert vote(draws).tolist() == [[[0, 4, 2, 255]]]
+
+
+def test_readings_of_the_right_chip_beat_those_of_another():
+    maps = np.random.default_rng(0).choice([0, 4], (12, 8, 8)).astype(np.uint8)
+    noisy = np.where(np.random.default_rng(1).random((5, *maps.shape)) < 0.3, 4 - maps, maps).astype(np.uint8)
+    rows = reading_rows("s", noisy, maps, maps, np.arange(12) // 2)
+    found = {row["arm"]: row for row in rows}
+    assert found["labeller"]["value"] == 1
+    assert found["one_draw"]["value"] == pytest.approx(0.4, abs=0.1)
+    assert found["one_draw"]["value"] < found["vote_of_5"]["value"] < 1
+    assert abs(found["other_chip"]["value"]) < 0.15
+    assert found["vote_of_5"]["low"] <= found["vote_of_5"]["value"] <= found["vote_of_5"]["high"]
+    assert len(reading_rows("s", noisy, None, maps, np.arange(12))) == 3
 
 
 @pytest.mark.parametrize(

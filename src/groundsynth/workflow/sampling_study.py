@@ -13,6 +13,7 @@ import torch
 from groundsynth.artifacts import read_chips, write_metrics
 from groundsynth.checks.agreement import map_kappas
 from groundsynth.checks.diversity import diversity, diversity_rows
+from groundsynth.checks.own_reading import reading_rows
 from groundsynth.checks.sampling_curve import (
     STAGE,
     curve_rows,
@@ -29,6 +30,8 @@ from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.device import describe_device, pick_device
 from groundsynth.models.generation import hash_model
 from groundsynth.models.given_maps import give_maps
+from groundsynth.models.noise import POLICIES
+from groundsynth.models.sampling import segment
 from groundsynth.models.segmenter import load_segmenter, predict
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.paths import stage_dir
@@ -36,6 +39,8 @@ from groundsynth.report.sampling_figures import plot_sampling_curve, plot_trade
 from groundsynth.report.style import save_figure
 from groundsynth.seeds import derive_seed
 from groundsynth.systems import GIVEN_MAP, SYSTEMS_OF
+
+DRAWS = 5  # of a map for one image, put to a vote
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ def run_sampling_curve(study: Study, wanted: Wanted, folder: Path) -> pd.DataFra
     if maps is not None:
         labeller = stage_dir(study.study, "04_label", wanted.fold) / "labeller"
         rows += _map_rows(study.study, wanted, drawn, maps, train, labeller, device)
+    if "segment" in POLICIES.get(wanted.generator.rpartition("-s")[0], {}):
+        rows += _own_reading(study.study, wanted, model, base, prepared, device)
     metrics = write_metrics(rows, folder / "metrics.csv")
     curve.to_csv(folder / "curve.csv", index=False)
     _figures(folder, wanted, curve, metrics, reference, describe_device(device))
@@ -139,6 +146,21 @@ def _map_rows(study, wanted, drawn, maps, train, labeller: Path, device: torch.d
         if reader is not None:
             rows.append(kappa_row(study, wanted.system, way, map_kappas(predict(reader, images)[0], maps)))
     return rows
+
+
+def _own_reading(
+    study: str, wanted: Wanted, model, way: SamplingSettings, prepared: Path, device
+) -> list[dict]:
+    """Return how well the generator reads held-out real chips, beside stage 04's labeller where it is there."""
+    chips = read_chips(prepared / "chips.parquet", "real", lambda c: c["split"].isin(["val", "hidden"]))
+    images, maps = np.stack(chips["image"]), np.stack(chips["mask"])
+    draws = [
+        segment(model, images, [derive_seed("reading", chip, k) for chip in chips["chip_id"]], way, device)
+        for k in range(DRAWS)
+    ]
+    labeller = stage_dir(study, "04_label", wanted.fold) / "labeller"
+    labelled = predict(load_segmenter(labeller, device), images)[0] if labeller.is_dir() else None
+    return reading_rows(study, np.stack(draws), labelled, maps, chips["block"].to_numpy())
 
 
 def _figures(
