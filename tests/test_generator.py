@@ -1,5 +1,6 @@
 """The denoiser: training that resumes, sampling that depends on nothing but the sample."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -308,6 +309,24 @@ def test_saved_model_draws_the_same(model, tmp_path):
     np.testing.assert_array_equal(images, images_again)
     with pytest.raises(GroundsynthError, match="missing"):
         load_denoiser(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v | {"channels": [16, 16]},
+        lambda v: v | {"codes": [1, 2, 4, 8, 16, 32, 64, 128]},
+        lambda v: {k: x for k, x in v.items() if k != "whitening"},
+        lambda v: v | {"layers": 3},
+    ],
+)
+def test_a_model_of_another_architecture_or_code_is_refused_in_a_sentence(model, tmp_path, change):
+    model.save(tmp_path)
+    path = tmp_path / "denoiser.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(GroundsynthError, match=r"not a usable generator \(.*\); train it again") as caught:
+        load_denoiser(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_model_hash_changes_with_a_weight(model, tmp_path):

@@ -152,10 +152,10 @@ def load_denoiser(folder: Path) -> Denoiser:
         GroundsynthError: no model there, or weights of another architecture.
     """
     values = read_json(folder / "denoiser.json", "run stage 02_train_generator")
-    model = build_denoiser(values)
     try:
+        model = build_denoiser(values)
         safetensors.torch.load_model(model, folder / WEIGHTS)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise GroundsynthError(f"{folder}: not a usable generator ({reason}); train it again") from None
     return model.eval()
