@@ -17,7 +17,19 @@ from groundsynth.workflow.render_config import render_laptop
 from groundsynth.workflow.rule_stage import RuleStage
 from groundsynth.workflow.study_config import check_study
 
-STUDIES = ("laptop", "smoke", "overnight", "gpu", "korea", "korea128", "zion", "zion128", "single", "gan", "labels")
+STUDIES = (
+    "laptop",
+    "smoke",
+    "overnight",
+    "gpu",
+    "korea",
+    "korea128",
+    "zion",
+    "zion128",
+    "single",
+    "gan",
+    "labels",
+)
 
 
 @pytest.fixture
