@@ -470,3 +470,55 @@ def test_ten_thousand_chips_killed_twice(server, tmp_path):
     lines = kill_twice_and_resume(server, tmp_path, n, concurrent)
     check_nothing_lost_nothing_twice(lines, server, n, concurrent)
     print(f"{n} chips, {concurrent} at once, killed twice: {(time.monotonic() - started) / 60:.1f} minutes")
+
+
+# --- a real counterpart ----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_real_server_with_a_tiny_model(tmp_path):
+    """``transformers serve`` with a tiny LLaVA: what it writes arrives, and stays when the server is gone."""
+    pytest.importorskip("fastapi", reason="needs transformers[serving]")
+    pytest.importorskip("uvicorn", reason="needs transformers[serving]")
+    import socket
+
+    import requests
+    from tiny_models import WORDS, make_image_model
+
+    model = make_image_model(tmp_path / "model")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [
+        str(Path(sys.executable).with_name("transformers")),
+        "serve",
+        str(model),
+        "--host",
+        "127.0.0.1",
+    ]
+    serving = subprocess.Popen(
+        [*command, "--port", str(port), "--device", "cpu", "--dtype", "float32"],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    given = settings(f"{url}/v1", model=str(model), max_tokens=300, timeout=120, concurrent=2)
+    try:
+        for _ in range(180):
+            assert serving.poll() is None, "the server ended"
+            try:
+                if requests.get(f"{url}/health", timeout=2).ok:
+                    break
+            except requests.RequestException:
+                time.sleep(1)
+        first = EndpointWriter("image", given, tmp_path).write(*chips(8))
+    finally:
+        serving.terminate()
+        serving.wait()
+    written = [text for text in first if not isinstance(text, Unwritten)]
+    assert len(written) > 4
+    assert all(set(text.split()) <= set(WORDS) for text in written)
+    kept = [i for i, text in enumerate(first) if not isinstance(text, Unwritten)]
+    images, maps, seeds = chips(8)
+    again = EndpointWriter("image", given, tmp_path)
+    assert again.write(*([values[i] for i in kept] for values in (images, maps, seeds))) == written
+    assert again.usage["prompt_tokens"] > again.usage["answer_tokens"] > 0
