@@ -30,7 +30,7 @@ from groundsynth.captions.rich_layout import (
 from groundsynth.captions.writers import make_writer
 from groundsynth.checks.claims import TRUE, check_against
 
-MAPS = 2000  # about ten seconds; more by hand
+MAPS = 1500  # some ten seconds; more by hand
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def maps() -> list[np.ndarray]:
     return [random_map(rng) for _ in range(MAPS)]
 
 
-def test_every_claim_is_true_of_thousands_of_maps_and_every_kind_of_claim_occurs(maps):
+def test_every_claim_is_true_of_many_maps_and_every_kind_of_claim_occurs(maps):
     kinds = set()
     for seed, labels in enumerate(maps):
         facts = count_maps(labels[None])

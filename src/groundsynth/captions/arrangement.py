@@ -59,7 +59,9 @@ class Patches:
 def find_patches(labels: np.ndarray, k: int) -> Patches:
     """Return the patches of class ``k`` on a (h, w) map."""
     found = labels == k
-    regions = [r for r in regionprops(label(found, connectivity=2)) if r.area >= MIN_PIXELS]
+    named = label(found, connectivity=2)
+    named[np.bincount(named.ravel())[named] < MIN_PIXELS] = 0
+    regions = regionprops(named)
     height, width = labels.shape
     rows, cols = max(1, round(EDGE_WIDTH * height)), max(1, round(EDGE_WIDTH * width))
     strips = (found[:rows], found[:, -cols:], found[-rows:], found[:, :cols])
@@ -157,15 +159,15 @@ def read_arrangements(caption: str) -> list[ArrangementClaim]:
     claims = []
     for sentence in _SENTENCE.finditer(caption):
         text, start = sentence.group(), sentence.start()
-        classes = [p for p in find_phrases(text) if p.kind == "class"]
-        if not classes or _NEGATION.search(text):
+        matches = [(kind, match) for kind, pattern in _PATTERNS for match in pattern.finditer(text)]
+        if not matches or _NEGATION.search(text):
             continue
-        for kind, pattern in _PATTERNS:
-            for match in pattern.finditer(text):
-                near = min(classes, key=lambda p: max(p.start - match.end(), match.start() - p.end))
-                side = match.groupdict().get("side") or ""
-                span = (start + match.start(), start + match.end())
-                claims.append(ArrangementClaim(kind, near.value, side.lower(), span))
+        classes = [p for p in find_phrases(text) if p.kind == "class"]
+        for kind, match in matches if classes else ():
+            near = min(classes, key=lambda p: max(p.start - match.end(), match.start() - p.end))
+            side = match.groupdict().get("side") or ""
+            span = (start + match.start(), start + match.end())
+            claims.append(ArrangementClaim(kind, near.value, side.lower(), span))
     return claims
 
 
