@@ -74,7 +74,8 @@ def test_samples_once_drawn_are_kept_and_others_are_not_taken_for_them(tmp_path,
 
 
 def test_nearer_sets_have_smaller_distances_and_time_gives_the_speed():
-    sets = {4: (textures(40, 1, 2.0), 10.0), 8: (textures(40, 2), 20.0), 1000: (textures(20, 3), 400.0)}
+    works = {4: (40, 1, 2.0, 10.0), 8: (40, 2, 1.0, 20.0), 1000: (20, 3, 1.0, 400.0)}
+    sets = {steps: (textures(*how), work, work / 2) for steps, (*how, work) in works.items()}
     ways = [replace(BASE, steps=4), replace(BASE, steps=8), replace(BASE, solver="ddpm", steps=1000)]
     curve, samples = measure_ways(ways, lambda way: sets[way.steps], textures(40, 4), textures(60, 5), 20, 0)
     far, near, loop, real = curve["kid"]

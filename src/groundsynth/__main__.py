@@ -122,6 +122,15 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", type=Path, default=Path("results/scratch/labellers"), help="folder")
     compare.set_defaults(command=compare_labellers_command)
 
+    policies = commands.add_parser(
+        "compare-policies", help="compare a unified generator with generators of one policy each"
+    )
+    policies.add_argument("unified", type=Path, help="config of a finished study with policy unified")
+    policies.add_argument("single", type=Path, help="config of one with single policies, on the same chips")
+    policies.add_argument("--fold", type=int, default=0)
+    policies.add_argument("--output", type=Path, default=Path("results/scratch/policies"), help="folder")
+    policies.set_defaults(command=policies_command)
+
     unlock = commands.add_parser("unlock", help="remove Snakemake's lock if the run that held it is dead")
     unlock.set_defaults(command=unlock_command)
     return parser
@@ -266,6 +275,17 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     caption = comparison_caption(metrics)
     print(save_figure(comparison_figure(metrics), folder / "labellers.png", caption))
     print(caption)
+
+
+def policies_command(arguments: argparse.Namespace) -> None:
+    """Measure cost, obedience and distance of both, and write them as metric rows."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.policy_study import compare_policies
+
+    studies = load_study(arguments.unified), load_study(arguments.single)
+    metrics = compare_policies(*studies, arguments.fold, project_root() / arguments.output)
+    print(metrics[["system", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
 Every way to sample draws the *same* sample numbers with the same network. The yardstick of quality is the
 kernel distance to held-out real chips of samples drawn with very many steps: the fewest steps within its
-interval are enough. The yardstick of speed is the stock DDPM loop of 1,000 steps. Every way is measured
+interval are enough. The yardstick of speed is the stock DDPM loop of 1,000 steps; the speed-up compares
+processor seconds where there is no GPU, which other programs on the machine do not stretch. Every way is measured
 once and kept beside the results, so that a stopped run goes on where it was.
 """
 
@@ -71,8 +72,10 @@ def draw_kept(
     seeds: list[int],
     maps: np.ndarray | None,
     device: torch.device,
-) -> tuple[np.ndarray, float]:
-    """Return the samples (n, h, w, 3) uint8 of one way and the seconds they took, kept from an earlier run if so.
+) -> tuple[np.ndarray, float, float]:
+    """Return the samples (n, h, w, 3) uint8 of one way, and the seconds they took by the clock and of work.
+
+    Work is processor time on a CPU, all threads together, and time by the clock on a GPU.
 
     What is kept is named by everything that decides it: weights, way, seeds and maps.
     """  # fmt: skip
@@ -82,20 +85,21 @@ def draw_kept(
     if path.is_file():
         try:
             with np.load(path) as kept:
-                return kept["images"], float(kept["seconds"])
+                return kept["images"], float(kept["seconds"]), float(kept["work"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             tqdm.write(f"{path.name}: not readable; these samples are drawn again")
-    began = time.monotonic()
+    began, begun = time.monotonic(), time.process_time()
     images, _ = sample_pairs(model, system, seeds, way, device, maps)
     seconds = time.monotonic() - began
+    work = time.process_time() - begun if device.type == "cpu" else seconds
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, images=images, seconds=seconds)
-    return images, seconds
+        np.savez_compressed(temporary, images=images, seconds=seconds, work=work)
+    return images, seconds, work
 
 
 def measure_ways(
     ways: list[SamplingSettings],
-    draw: Callable[[SamplingSettings], tuple[np.ndarray, float]],
+    draw: Callable[[SamplingSettings], tuple[np.ndarray, float, float]],
     held_out: np.ndarray,
     train: np.ndarray,
     subsets: int,
@@ -104,12 +108,12 @@ def measure_ways(
     """Return one row per way, and the samples of each.
 
     Args:
-        draw: returns samples of one way and the seconds they took.
+        draw: returns samples of one way, and seconds by the clock and of work (see :func:`draw_kept`).
         held_out: (n, h, w, 3) uint8 real chips to come near to; train: real training chips, whose
             distance is the floor and whose features set the scale.
 
     Returns:
-        columns ``way, solver, steps, evaluations, n, images_per_second, kid, low, high, power_spectrum_error``;
+        columns ``way, solver, steps, evaluations, n, images_per_second, work, kid, low, high, power_spectrum_error``;
         the way ``real`` is the floor. The samples, by way.
     """
     known = scattering_features(train)
@@ -124,9 +128,10 @@ def measure_ways(
         return {"n": n, "kid": kid, "low": low, "high": high, "power_spectrum_error": error}
 
     for way in tqdm(ways, desc="ways to sample"):
-        images, seconds = draw(way)
+        images, seconds, work = draw(way)
         samples[way] = images
         speed = {"evaluations": way.evaluations, "images_per_second": len(images) / seconds}
+        speed["work"] = work / len(images)
         rows.append(
             {"way": name_of(way), "solver": way.solver, "steps": way.steps} | speed | distances(images)
         )
@@ -161,7 +166,7 @@ def curve_rows(study: str, system: str, curve: pd.DataFrame, reference: str) -> 
     loop = curve[curve["solver"] == "ddpm"]
     if loop.empty:
         raise GroundsynthError("a speed-up needs the DDPM loop among the ways to sample; add it")
-    slow = loop["images_per_second"].iloc[-1]
+    slow = loop["work"].iloc[-1]
     for point in curve.to_dict("records"):
         about = {"system": system, "regime": point["way"], "n": int(point["n"])}
         if point["way"] == "real":
@@ -171,9 +176,8 @@ def curve_rows(study: str, system: str, curve: pd.DataFrame, reference: str) -> 
         rows.append(metric_row(study, STAGE, "kid", point["kid"], **about | {"regime": scattered} | ends))
         rows.append(metric_row(study, STAGE, "power_spectrum_error", point["power_spectrum_error"], **about))
         if point["way"] != "real":
-            speed = point["images_per_second"]
-            rows.append(metric_row(study, STAGE, "images_per_second", speed, **about))
-            rows.append(metric_row(study, STAGE, "sampling_speedup", speed / slow, **about))
+            rows.append(metric_row(study, STAGE, "images_per_second", point["images_per_second"], **about))
+            rows.append(metric_row(study, STAGE, "sampling_speedup", slow / point["work"], **about))
     for solver in [name for name in curve["solver"].unique() if name not in ("real", "ddpm")]:
         steps = fewest_steps(curve, solver, reference)
         if steps is not None:

@@ -1,0 +1,130 @@
+"""The command ``compare-policies``: is one generator for everything as good as one for each, and what did it cost?"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from groundsynth.artifacts import metric_row, read_chips, read_table, write_metrics
+from groundsynth.benchmark.intervals import bootstrap, interval
+from groundsynth.benchmark.metrics import count_chips, mean_iou
+from groundsynth.benchmark.segmentation import read_primary
+from groundsynth.checks.distribution import kernel_distance, standardise
+from groundsynth.checks.scattering import scattering_features
+from groundsynth.checks.territory import held_out_windows, read_territory
+from groundsynth.config import Study
+from groundsynth.data.synthetic import read_synthetic
+from groundsynth.errors import GroundsynthError
+from groundsynth.legend import NO_LABEL
+from groundsynth.models.device import pick_device
+from groundsynth.models.segmenter import load_segmenter, predict
+from groundsynth.paths import stage_dir
+
+STAGE = "02_train_generator"
+MARGIN = 0.02  # of mIoU by which obedience may fall short and still count as not inferior
+RESAMPLES = 2000
+
+
+def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> pd.DataFrame:
+    """Compare a unified generator with generators of one policy each, and write ``metrics.csv``.
+
+    Rows per system, unified minus single: ``training_cost_ratio`` (a quotient), ``delta_obedience`` (mIoU over
+    the primary classes of one labeller, the unified study's, on images against their maps; interval over
+    images), ``kid`` of both and of real training chips (the floor), and ``not_inferior`` (1 or 0) for each.
+
+    Raises:
+        GroundsynthError: studies without a system in common, or of other chips.
+    """
+    systems = [s for s in single.generate.systems if s in single.generator.policies]
+    systems = [s for s in systems if s in unified.generate.systems]
+    if "unified" not in unified.generator.policies or not systems:
+        raise GroundsynthError(
+            f"'{unified.study}' trains {', '.join(unified.generator.policies)} and '{single.study}' "
+            f"{', '.join(single.generator.policies)}; name a study with policy unified, then one with single ones"
+        )
+    _same_chips(unified, single, fold)
+    prepared = stage_dir(unified.study, "01_prepare_data", fold)
+    labeller = load_segmenter(
+        stage_dir(unified.study, "04_label", fold) / "labeller", pick_device(unified.device)
+    )
+    primary = read_primary(unified.study, fold)
+    train = np.stack(read_chips(prepared / "chips.parquet", "real", lambda c: c["split"] == "train")["image"])
+    n, size, seed = unified.ground.held_out_chips, train.shape[1], unified.ground.seed
+    territory = read_territory(prepared)
+    known = scattering_features(train)
+    held_out = territory.cut(held_out_windows(territory, size, n, seed), size)
+    (reference,) = standardise(known, scattering_features(held_out))
+    rows = []
+
+    def distance(images: np.ndarray) -> dict:
+        (features,) = standardise(known, scattering_features(images))
+        count = min(len(features), len(reference))
+        kid, low, high = kernel_distance(
+            features[:count], reference[:count], unified.ground.kid_subsets, seed
+        )
+        return {"value": kid, "low": low, "high": high, "n": count}
+
+    add = partial(metric_row, unified.study, STAGE)
+    some = np.random.default_rng(seed).permutation(len(train))[:n]
+    floor = distance(train[some])
+    rows.append(add("kid", system="real", regime="features=scattering", **floor))
+    for system in systems:
+        both = {
+            name: read_synthetic(study.study, fold, [generator], [system], study.generate.shards)
+            for name, study, generator in (
+                ("unified", unified, f"unified-s{unified.generator.seeds[0]}"),
+                (system, single, f"{system}-s{single.generator.seeds[0]}"),
+            )
+        }
+        cost = [_seconds(unified, fold, "unified"), _seconds(single, fold, system)]
+        rows.append(add("training_cost_ratio", cost[0] / cost[1], system=system, seeds=1))
+        images = {name: np.stack(chips["image"]) for name, chips in both.items()}
+        kid = {name: distance(x) for name, x in images.items()}
+        rows += [add("kid", system=system, regime=f"policy={name}", **found) for name, found in kid.items()]
+        near = kid["unified"]["value"] <= kid[system]["value"] + max(floor["value"], 0)
+        rows.append(add("not_inferior", float(near), system=system, regime="measure=kid"))
+        maps = {name: np.stack(chips["mask"]) for name, chips in both.items()}
+        if all((x != NO_LABEL).any() for x in maps.values()):
+            counts = [count_chips(predict(labeller, images[name])[0], maps[name]) for name in both]
+            delta = obedience_difference(*counts, primary)
+            rows.append(add("delta_obedience", system=system, n=len(counts[0]), seeds=1, **delta))
+            enough = delta["low"] is not None and delta["low"] > -MARGIN
+            rows.append(add("not_inferior", float(enough), system=system, regime="measure=obedience"))
+    return write_metrics(rows, folder / "metrics.csv")
+
+
+def obedience_difference(first: np.ndarray, second: np.ndarray, primary: tuple[int, ...]) -> dict:
+    """Return the difference of mIoU of two sets of images, with its 95 % interval over images.
+
+    Args:
+        first, second: (n, 7, 3) counts of label against given map, per image.
+    """
+    score = partial(mean_iou, classes=primary)
+    value = float(score(first.sum(0)) - score(second.sum(0)))
+    draws = [
+        bootstrap(counts[None, None], score, RESAMPLES, "policies", k)[0]
+        for k, counts in enumerate((first, second))
+    ]
+    low, high = interval(draws[0] - draws[1])
+    return {"value": value, "low": low, "high": high}
+
+
+def _seconds(study: Study, fold: int, policy: str) -> float:
+    path = stage_dir(study.study, STAGE, fold, f"{policy}-s{study.generator.seeds[0]}") / "metrics.csv"
+    table = read_table(path, "metrics")
+    return float(table.loc[table["metric"] == "training_seconds", "value"].iloc[0])
+
+
+def _same_chips(unified: Study, single: Study, fold: int) -> None:
+    """Stop unless both studies cut the same chips and ran the fold."""
+    for name in ("data", "folds"):
+        if getattr(unified, name) != getattr(single, name):
+            raise GroundsynthError(
+                f"'{unified.study}' and '{single.study}' differ in {name}, so their generators learned other chips; "
+                "let one extend the other"
+            )
+    if fold not in unified.folds:
+        raise GroundsynthError(f"fold {fold} was not run; the studies have {unified.folds}")
