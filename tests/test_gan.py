@@ -119,6 +119,22 @@ def test_spade_learns_to_make_built_up_ground_bright(chips, tmp_path):
     assert images[maps == 4].mean() > images[maps == 0].mean() + 60
 
 
+def test_critic_notices_that_all_chips_are_one(chips):
+    """The first chip's score changes with the company it is in."""
+    critic = new_players(chips[0], SETTINGS, CPU).critic.eval()
+    pairs = torch.cat([torch.randn(4, 3, 32, 32), one_hot_maps(chips[1][:4])], dim=1)
+    varied, alike = critic(pairs), critic(pairs[:1].repeat(4, 1, 1, 1))
+    assert not torch.allclose(varied[0][-1][0], alike[0][-1][0])
+    torch.testing.assert_close(varied[0][-2][0], alike[0][-2][0])
+
+
+def test_a_batch_of_one_trains(chips, tmp_path):
+    """One chip does not spread; the gradient of its spread stays finite."""
+    model, log, _ = train_gan(*chips, replace(SETTINGS, batch_size=1, steps=2), tmp_path, CPU)
+    assert np.isfinite(log.to_numpy()).all()
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
 def test_hinge_by_hand():
     """Scores 2, 0 and −1 as real: 0, 1 and 2; as drawn: 3, 1 and 0."""
     found = [[torch.zeros(1), torch.tensor([2.0, 0.0, -1.0])]]
@@ -220,7 +236,7 @@ def test_a_generator_of_another_legend_or_architecture_is_refused(chips, tmp_pat
 
 def test_a_size_it_cannot_draw_is_refused(chips):
     config = new_players(chips[0], SETTINGS, CPU).model.config
-    with pytest.raises(GroundsynthError, match="multiple of 16, not 40"):
+    with pytest.raises(GroundsynthError, match="multiple of 16 from 32 upwards, not 40"):
         new_gan(GanConfig("spade", 40, 8, config.whitening))
 
 

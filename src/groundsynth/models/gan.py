@@ -29,7 +29,7 @@ class GanConfig:
 
     Attributes:
         system: ``spade`` or ``joint_gan``.
-        chip_size: side of a chip in pixels, a multiple of 16.
+        chip_size: side of a chip in pixels, a multiple of 16 from 32 upwards.
         width: channels at full resolution.
         whitening: colour axes of the training chips.
         classes: the legend it was trained with.

@@ -24,10 +24,9 @@ class ModulatedBlock(nn.Module):
 
     def __init__(self, given: int, channels: int, condition: int, hidden: int):
         super().__init__()
-        self.read = nn.Conv2d(condition, hidden, 3, padding=1)
+        self.read = _convolution(condition, hidden)
         self.scales = nn.ModuleList([nn.Conv2d(hidden, 2 * c, 1) for c in (given, channels)])
-        self.first = nn.Conv2d(given, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first, self.second = _convolution(given, channels), _convolution(channels, channels)
         self.skip = nn.Conv2d(given, channels, 1, bias=False) if given != channels else nn.Identity()
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
@@ -41,6 +40,11 @@ class ModulatedBlock(nn.Module):
         return nnf.leaky_relu(nnf.instance_norm(x) * (1 + scale) + shift, LEAK)
 
 
+def _convolution(given: int, channels: int) -> nn.Conv2d:
+    """Return a 3×3 convolution that mirrors at its edge: padded with zeros, chips are drawn in a frame."""
+    return nn.Conv2d(given, channels, 3, padding=1, padding_mode="reflect")
+
+
 class ModulatedPyramid(nn.Module):
     """Blocks from 1/16 of a chip's side to its full side, every one under the same condition."""
 
@@ -49,7 +53,7 @@ class ModulatedPyramid(nn.Module):
         channels = [width * factor for factor in (4, 4, 4, 2, 1)]
         pairs = zip([channels[0], *channels], channels, strict=False)
         self.blocks = nn.ModuleList([ModulatedBlock(a, b, condition, width) for a, b in pairs])
-        self.out = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.out = _convolution(width, out_channels)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Return (n, out_channels, h, w) for x (n, 4 width, h/16, w/16) and a condition (n, k, h, w)."""
@@ -64,6 +68,8 @@ class PatchCritic(nn.Module):
     """Scores overlapping patches at full and at half resolution (the discriminator of pix2pixHD and SPADE).
 
     Spectral normalisation in every layer; no normalisation of activations, so that brightness counts.
+    The last layer is also told how much the patches of a batch differ (Karras et al. 2018,
+    arXiv:1710.10196): a generator that draws one chip over and over gives itself away.
     """
 
     def __init__(self, channels: int, width: int):
@@ -75,9 +81,12 @@ class PatchCritic(nn.Module):
         found = []
         for layers in self.scales:
             activations, state = [], x
-            for layer in layers:
+            for layer in layers[:-1]:
                 state = layer(state)
                 activations.append(state)
+            spread = (state.var(dim=0, correction=0) + 1e-8).sqrt().mean()
+            spread = spread.expand(len(state), 1, *state.shape[2:])
+            activations.append(layers[-1](torch.cat([state, spread], dim=1)))
             found.append(activations)
             x = nnf.avg_pool2d(x, 2)
         return found
@@ -92,4 +101,4 @@ def _critic_layers(channels: int, width: int) -> nn.ModuleList:
         )
         for a, b, kernel, stride in plan
     ]
-    return nn.ModuleList([*layers, spectral_norm(nn.Conv2d(4 * width, 1, 3, padding=1))])
+    return nn.ModuleList([*layers, spectral_norm(nn.Conv2d(4 * width + 1, 1, 3, padding=1))])

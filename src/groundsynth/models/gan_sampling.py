@@ -27,9 +27,10 @@ def new_gan(config: GanConfig) -> nn.Module:
     Raises:
         GroundsynthError: a chip size it cannot be drawn at.
     """
-    if config.chip_size % 16:
+    if config.chip_size % 16 or config.chip_size < 32:
         raise GroundsynthError(
-            f"a GAN draws chips whose side is a multiple of 16, not {config.chip_size}; change data.chip_size"
+            f"a GAN draws chips whose side is a multiple of 16 from 32 upwards, not {config.chip_size}; change "
+            "data.chip_size"
         )
     return GENERATORS[config.system](config)
 

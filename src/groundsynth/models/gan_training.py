@@ -6,7 +6,7 @@ arXiv:1903.07291); where a real image belongs to the map, the critic's features 
 together (feature matching, Wang et al. 2018, arXiv:1711.11585). As an option, images of two latents
 are driven apart (mode seeking, Mao et al. 2019, arXiv:1903.05628, eq. 5; used for satellite images in
 arXiv:2302.04305). A little noise on what the critic sees (Sønderby et al. 2017, arXiv:1610.04490)
-hides that real colours are whole numbers, and every step shifts it by a few pixels, round the edge: the
+hides that real colours are whole numbers, and every step cuts a few pixels off at another place: the
 critic looks at every eighth patch, and a generator whose pixels it always meets alike draws that grid.
 """
 
@@ -164,9 +164,9 @@ def train_step(
     latent = _normal((len(batch), LATENT), generator, batch.device)
     noise = _normal((len(batch), PIXEL_NOISE, *batch.shape[2:]), generator, batch.device)
     blur = [CRITIC_NOISE * _normal(batch[:, :IMAGE_CHANNELS].shape, generator, batch.device) for _ in "rf"]
-    shift = torch.randint(CRITIC_STEP, (2,), generator=generator).tolist()
-    real, fake = _show(real, blur[0], shift), players.model.pair(latent, noise, labels)
-    seen = _show(fake, blur[1], shift)
+    corner = torch.randint(CRITIC_STEP + 1, (2,), generator=generator).tolist()
+    real, fake = _show(real, blur[0], corner), players.model.pair(latent, noise, labels)
+    seen = _show(fake, blur[1], corner)
 
     critic_loss = _hinge(players.critic(real), 1) + _hinge(players.critic(seen.detach()), -1)
     _move(players.critic_optimiser, critic_loss)
@@ -195,10 +195,11 @@ def _normal(shape: tuple[int, ...], generator: torch.Generator, device: torch.de
     return torch.randn(shape, generator=generator).to(device)
 
 
-def _show(pair: torch.Tensor, noise: torch.Tensor, shift: list[int]) -> torch.Tensor:
-    """Return a pair as the critic sees it: noise on the image, both shifted alike."""
+def _show(pair: torch.Tensor, noise: torch.Tensor, corner: list[int]) -> torch.Tensor:
+    """Return a pair as the critic sees it: noise on the image, and 8 pixels less on each side."""
     noisy = torch.cat([pair[:, :IMAGE_CHANNELS] + noise, pair[:, IMAGE_CHANNELS:]], dim=1)
-    return noisy.roll(shift, dims=(-2, -1))
+    (row, column), side = corner, pair.shape[-1] - CRITIC_STEP
+    return noisy[..., row : row + side, column : column + side]
 
 
 def _hinge(found: list[list[torch.Tensor]], sign: int) -> torch.Tensor:
