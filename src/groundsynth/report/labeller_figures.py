@@ -30,7 +30,7 @@ def comparison_figure(metrics: pd.DataFrame) -> Figure:
         metrics: the rows of ``benchmark.labeller_comparison``.
     """
     val, test, classes = _parts(metrics)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
     y = -np.arange(len(val))
     left.hlines(y, val["low"], val["high"], color="#8c8c8c", lw=2)
     colours = ["#d55e00" if name == test["architecture"] else system_colour("real") for name in val.index]
@@ -40,20 +40,20 @@ def comparison_figure(metrics: pd.DataFrame) -> Figure:
     known = classes.reindex(CLASSES)
     right.bar(range(len(CLASSES)), known["value"], color=CLASS_COLOURS, edgecolor="#555")
     right.vlines(range(len(CLASSES)), known["low"], known["high"], color="#222222", lw=1.5)
-    right.set_xticks(range(len(CLASSES)), [name.replace(" ", "\n") for name in CLASSES], fontsize=8)
+    right.set_xticks(range(len(CLASSES)), CLASSES, rotation=30, ha="right", fontsize=9)
     right.set(ylabel="IoU", ylim=(0, 1), title=f"Test, once: {test['architecture']}")
     return figure
 
 
 def comparison_caption(metrics: pd.DataFrame) -> str:
     """Return the caption of :func:`comparison_figure`, every number read from the rows."""
-    val, test, _ = _parts(metrics)
+    val, test, classes = _parts(metrics)
+    absent = ", ".join(classes.index[classes["value"].isna()]) or "none"
     scores = ", ".join(f"{name} {interval(row)}" for name, row in val.iterrows())
     return (
         f"Labellers trained on the training blocks, {val['seeds'].iloc[0]} seeds each, {val['n'].iloc[0]} "
         "validation "
         f"blocks, mIoU over the primary classes with 95 % intervals over blocks × seeds: {scores}. The best, "
-        f"{test['architecture']} (orange), was tested once: {interval(test)} on {test['n']} test blocks; "
-        "right, "
-        "its IoU per class there (no bar: not in the test blocks)."
+        f"{test['architecture']} (orange), was tested once: {interval(test)} on {test['n']} test blocks; right, "
+        f"its IoU per class there (not in the test blocks: {absent})."
     )
