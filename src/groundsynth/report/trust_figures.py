@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from groundsynth.checks.calibration import BINS
 from groundsynth.checks.label_corruption import CORRUPTIONS, DRAWS, SHARES, curve
@@ -80,7 +81,7 @@ def filter_curves(ranked: dict, metrics: pd.DataFrame, share: float = 0.1) -> Fi
             if (corruption, name, share) not in ranked:
                 continue  # these maps do not allow it
             precision, recall = curve(ranked[corruption, name, share].sum(0))
-            top.plot(recall, precision, color=colour, label=name)
+            top.plot(recall, precision, color=colour)
             at = (corruption, f"filter={name};share={share:g}")
             place = [rows.loc[(metric, *at), "value"] for metric in ("filter_recall", "filter_precision")]
             top.plot(*place, FILTER_MARKS[name], color=colour, mec="#222222", ms=8)
@@ -95,7 +96,8 @@ def filter_curves(ranked: dict, metrics: pd.DataFrame, share: float = 0.1) -> Fi
         below.set(xlabel="share of pixels made wrong", xticks=SHARES, ylim=(0, None), xlim=(0.03, 0.22))
     axes[0, 0].set_ylabel(f"precision at {share:.0%} wrong")
     axes[1, 0].set_ylabel("lift: area over prevalence")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    handles = [Line2D([], [], color=colour, label=name) for name, colour in FILTER_COLOURS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
