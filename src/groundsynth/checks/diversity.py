@@ -52,13 +52,19 @@ def similar_chips(labels: np.ndarray, chips: pd.DataFrame, count: int) -> np.nda
     return nearest.index.to_numpy()[:count]
 
 
-def diversity(images: np.ndarray, maps: np.ndarray, groups: np.ndarray, real: pd.DataFrame) -> pd.DataFrame:
+def diversity(
+    images: np.ndarray,
+    maps: np.ndarray,
+    groups: np.ndarray,
+    real: pd.DataFrame,
+    train: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Return one row per map: mean distance between its images, and those it is held against.
 
     Args:
         images: (n, h, w, 3) uint8; maps: (n, h, w) uint8 given to them; groups: (n,) which of them share
             a map. A map with one image is left out; of one with many, eight are compared.
-        real: real training chips.
+        real: real training chips; train: their scattering features (m, 129), where they are known already.
 
     Returns:
         columns ``images, same_map, real, other_maps, one_image``: distances, and the number of images.
@@ -67,7 +73,7 @@ def diversity(images: np.ndarray, maps: np.ndarray, groups: np.ndarray, real: pd
         GroundsynthError: no map has two images.
     """
     real = real.reset_index(drop=True)
-    train = scattering_features(np.stack(real["image"]))
+    train = scattering_features(np.stack(real["image"])) if train is None else train
     own, known = standardise(train, scattering_features(images), train)
     members = [np.flatnonzero(groups == g)[:MOST_IMAGES] for g in pd.unique(groups)]
     members = [rows for rows in members if len(rows) > 1]

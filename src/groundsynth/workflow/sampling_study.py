@@ -23,6 +23,7 @@ from groundsynth.checks.sampling_curve import (
     name_of,
     plan_ways,
 )
+from groundsynth.checks.scattering import scattering_features
 from groundsynth.checks.territory import held_out_windows, read_territory
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
@@ -136,11 +137,12 @@ def _map_rows(study, wanted, drawn, maps, train, labeller: Path, device: torch.d
     """Return diversity and, where stage 04 has run, obedience of every way that drew all samples."""
     reader = load_segmenter(labeller, device) if labeller.is_dir() else None
     groups, rows = np.arange(wanted.samples) // wanted.images_per_map, []
+    known = scattering_features(np.stack(train["image"]))
     for way, images in drawn.items():
         if len(images) < len(maps):
             continue
         if wanted.images_per_map > 1:
-            distances = diversity(images, maps, groups, train)
+            distances = diversity(images, maps, groups, train, known)
             about = {"system": wanted.system, "regime": name_of(way), "seeds": 1}
             rows += diversity_rows(study, STAGE, distances, **about)
         if reader is not None:
