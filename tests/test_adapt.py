@@ -331,7 +331,7 @@ def write_config(project, root, **adapt):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_command_adapts_and_draws_chips(project, root, base, method, capsys):
     path = write_config(project, root, base=str(base), method=method)
-    assert main(["adapt", "--study", str(path)]) == 0
+    assert main(["adapt", str(path)]) == 0
     name = f"{method.replace('_', '-')}-s0"
     folder = project / "results/mine/adapted/fold0" / name
     assert str(folder) in capsys.readouterr().out
@@ -362,7 +362,7 @@ def test_the_command_adapts_and_draws_chips(project, root, base, method, capsys)
 )
 def test_what_cannot_be_adapted_ends_in_one_sentence(project, root, base, changes, says, capsys):
     changes = {"base": str(base)} | changes if "prompts" in changes else changes
-    assert main(["adapt", "--study", str(write_config(project, root, **changes))]) == 1
+    assert main(["adapt", str(write_config(project, root, **changes))]) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert says in said
 

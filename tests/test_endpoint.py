@@ -90,7 +90,7 @@ def test_a_server_that_stalls_is_asked_again(server, fault):
     writer = EndpointWriter("image", settings(server.url, timeout=0.4, concurrent=1))
     started = time.monotonic()
     assert writer.write(*chips(1)) == expected(1)
-    assert 0.4 <= time.monotonic() - started < 5
+    assert 0.4 <= time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize("as_date", [False, True])
@@ -99,7 +99,7 @@ def test_a_wait_the_server_asks_for_is_kept(server, as_date):
     server.faults = [(429, date if as_date else "1")]
     started = time.monotonic()
     assert EndpointWriter("image", settings(server.url)).write(*chips(1)) == expected(1)
-    assert 0.9 <= time.monotonic() - started < 4
+    assert 0.9 <= time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(

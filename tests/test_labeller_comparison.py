@@ -103,7 +103,7 @@ def test_what_cannot_be_compared_is_told(names, side, words):
 
 def test_the_command_writes_rows_and_a_figure(project):
     root, _ = project
-    words = ["compare-labellers", "--study", str(root / "config" / "smoke.yaml"), "--seeds", "0", "1", "--steps", "1",
+    words = ["compare-labellers", str(root / "config" / "smoke.yaml"), "--seeds", "0", "1", "--steps", "1",
              "--architectures", *ARCHITECTURES, "--output", "out"]  # fmt: skip
     assert command.main(words) == 0
     rows = read_table(root / "out" / "metrics.csv", "metrics")

@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         "adapt",
         help="fine-tune a pretrained text-to-image pipeline on a study's chips and captions, and draw",
     )
-    adapt.add_argument("--study", type=Path, required=True, help="config of a study with a section adapt")
+    adapt.add_argument("study", type=Path, help="config of a study with a section adapt")
     adapt.add_argument("--fold", type=int, default=0)
     adapt.set_defaults(command=adapt_command)
 
@@ -108,9 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
         "compare-labellers",
         help="train several networks as labeller, choose on validation, test the chosen once",
     )
-    compare.add_argument(
-        "--study", type=Path, default=Path("config/laptop.yaml"), help="its config; stage 01 done"
-    )
+    compare.add_argument("study", type=Path, help="config of a study whose stage 01 has run")
     compare.add_argument(
         "--architectures", nargs="+", metavar="name", help="three or more; all small ones if left out"
     )
