@@ -67,7 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
     curve.add_argument("--solvers", nargs="+", default=["dpmpp_2m", "euler", "heun"])
     curve.add_argument("--steps", nargs="+", type=int, default=[4, 8, 12, 16, 24, 48])
     curve.add_argument("--reference", type=int, default=250, help="steps of the yardstick of quality")
-    curve.add_argument("--churns", nargs="*", type=float, default=[], help="tried with solver heun")
+    curve.add_argument(
+        "--churns",
+        nargs="*",
+        type=float,
+        default=[],
+        help="tried with solver heun; at most 0.41 × steps have an effect",
+    )
     curve.add_argument("--guidances", nargs="*", type=float, default=[], help="tried with the study's solver")
     curve.add_argument(
         "--images-per-map", type=int, default=4, help="for system mask; above 1 gives diversity"

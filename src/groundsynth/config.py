@@ -212,7 +212,8 @@ class Generate(_Section):
     )
     churn: Annotated[float, Field(ge=0)] = Field(
         0.0,
-        description="noise that solver heun adds on the way (S_churn of EDM, up to about 80); 0 adds none",
+        description="noise that solver heun adds on the way (S_churn of EDM); 0 adds none, and more than 0.41 × "
+        "sampling_steps no more than that",
     )
     guidance: Annotated[float, Field(ge=0)] = Field(
         1.0,
