@@ -17,6 +17,7 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
+from study_commands import check_curve, check_export
 
 from groundsynth.config import STAGES, load_study
 from groundsynth.workflow.code_inputs import package_files
@@ -295,3 +296,9 @@ def test_a_notebook_opened_alone_runs_top_to_bottom(study, tmp_path, stage):
     assert done.returncode == 0, done.stdout[-3000:]
     assert any((study.project / "results" / "scratch" / stage).iterdir())
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.slow
+def test_a_finished_study_has_its_sampling_curve_and_its_pipeline(study):
+    check_curve(study.project, surroundings(study.project))
+    check_export(study.project, surroundings(study.project))

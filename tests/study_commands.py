@@ -1,0 +1,61 @@
+"""Checks of the commands that measure and export a finished study's generator, run as a user runs them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+CURVE = (
+    "sampling-curve", "config/smoke.yaml", "--system", "mask", "--samples", "8", "--ddpm-samples", "4",
+    "--batch-size", "4", "--solvers", "heun", "--steps", "2", "--reference", "8", "--guidances", "2",
+    "--churns", "2", "--images-per-map", "2", "--output", "results/scratch/curve",
+)  # fmt: skip
+
+
+def command(project: Path, around: dict[str, str], *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "groundsynth", *words], cwd=project, text=True, capture_output=True,
+        env=around | {"GROUNDSYNTH_ROOT": str(project)}, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def check_curve(project: Path, around: dict[str, str]) -> None:
+    command(project, around, *CURVE)
+    folder = project / "results" / "scratch" / "curve"
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert {
+        "kid",
+        "images_per_second",
+        "sampling_speedup",
+        "diversity_ratio",
+        "map_kappa",
+        "reading_kappa",
+    } <= set(metrics["metric"])
+    fast = metrics[(metrics["metric"] == "sampling_speedup") & (metrics["regime"] == "solver=heun;steps=2")]
+    assert fast["value"].item() > 30, "3 network evaluations against 1,000"
+    for name in ("sampling_curve", "trade"):
+        assert (folder / f"{name}.png").is_file()
+        assert (folder / f"{name}.txt").read_text().strip()
+    drawn = {path: path.stat().st_mtime_ns for path in (folder / "samples").iterdir()}
+    command(project, around, *CURVE)
+    assert {path: path.stat().st_mtime_ns for path in (folder / "samples").iterdir()} == drawn, (
+        "nothing drawn twice"
+    )
+
+
+def check_export(project: Path, around: dict[str, str]) -> None:
+    folder = Path(command(project, around, "export-generator", "config/smoke.yaml").strip().splitlines()[-1])
+    code = (
+        "from groundsynth.models.pipeline import GroundsynthPipeline as P; "
+        f"p = P.from_pretrained({os.fspath(folder)!r}); print(p().system, p(mask=p().maps).images[0].size)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, env=around, text=True, capture_output=True
+    )
+    assert done.stdout.strip() == "joint (64, 64)", done.stderr[-3000:]
