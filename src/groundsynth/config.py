@@ -175,7 +175,7 @@ class Generator(_Section):
         (0.3, 1.2), description="mean and sd of ln(sigma) drawn for the mask (floor 0.1)"
     )
     gan_rates: tuple[float, float] = Field(
-        (4e-4, 8e-4), description="rates of Adam for a GAN's generator and critic; lower both if they blow up"
+        (1e-3, 4e-4), description="rates of Adam for a GAN's generator and critic; lower both if they blow up"
     )
     gan_width: Positive = Field(32, description="a GAN's channels at full resolution; 64 and more on a GPU")
     diversity: Annotated[float, Field(ge=0)] = Field(

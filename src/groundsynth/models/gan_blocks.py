@@ -1,11 +1,13 @@
 """Parts that the two GANs share: layers modulated by a condition, and a critic of patches.
 
-A layer is normalised over its own chip (instance norm, no batch statistics, so a sample does not
-depend on the batch it is drawn in) and then scaled and shifted, pixel by pixel, by what a small
-convolution reads from a condition map: spatially-adaptive normalisation (SPADE, Park et al. 2019,
-arXiv:1903.07291, eq. 1). The scale and shift come from 1×1 instead of 3×3 convolutions, a ninth of
-the cost. What the labels leave open enters with them, as latent numbers on every pixel (Sushko et
-al. 2021, arXiv:2012.04781): instance norm would wipe out a latent given at the first layer only.
+A layer is normalised and then scaled and shifted, pixel by pixel, by what a small convolution reads
+from a condition map: spatially-adaptive normalisation (SPADE, Park et al. 2019, arXiv:1903.07291,
+eq. 1). Where SPADE normalises by statistics of the batch, here each pixel is brought to unit length
+over its channels (Karras et al. 2018, arXiv:1710.10196): a sample does not depend on the batch it is
+drawn in, and no bright blob can grow that rules the statistics of a whole chip, as one does with
+instance norm (Karras et al. 2020, arXiv:1912.04958). The scale and shift come from 1×1 instead of 3×3
+convolutions, a ninth of the cost. What the labels leave open enters with them, as latent numbers on
+every pixel (Sushko et al. 2021, arXiv:2012.04781); noise for texture is also added to every block.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as nnf
 from torch.nn.utils.parametrizations import spectral_norm
+
+from groundsynth.models.gan import PIXEL_NOISE
 
 LEAK = 0.2  # slope of the leaky rectifiers
 HALVINGS = 4  # a chip is drawn from 1/16 of its side upwards
@@ -27,17 +31,22 @@ class ModulatedBlock(nn.Module):
         self.read = _convolution(condition, hidden)
         self.scales = nn.ModuleList([nn.Conv2d(hidden, 2 * c, 1) for c in (given, channels)])
         self.first, self.second = _convolution(given, channels), _convolution(channels, channels)
+        self.grain = nn.Conv2d(PIXEL_NOISE, channels, 1, bias=False)
         self.skip = nn.Conv2d(given, channels, 1, bias=False) if given != channels else nn.Identity()
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """Return (n, channels, h, w) for x (n, given, h, w) and a condition map of the same size."""
+        """Return (n, channels, h, w) for x (n, given, h, w) and a condition map of the same size.
+
+        The last channels of the condition are the pixel noise.
+        """
         read = nnf.relu(self.read(condition))
-        inner = self.first(self._modulate(x, read, 0))
+        inner = self.first(self._modulate(x, read, 0)) + self.grain(condition[:, -PIXEL_NOISE:])
         return self.skip(x) + self.second(self._modulate(inner, read, 1))
 
     def _modulate(self, x: torch.Tensor, read: torch.Tensor, which: int) -> torch.Tensor:
         scale, shift = self.scales[which](read).chunk(2, dim=1)
-        return nnf.leaky_relu(nnf.instance_norm(x) * (1 + scale) + shift, LEAK)
+        unit = x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+        return nnf.leaky_relu(unit * (1 + scale) + shift, LEAK)
 
 
 def _convolution(given: int, channels: int) -> nn.Conv2d:

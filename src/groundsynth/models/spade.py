@@ -1,8 +1,8 @@
 """A GAN that draws an image for a given map: the generator of SPADE (Park et al. 2019, arXiv:1903.07291).
 
 Both published pipelines of mask-conditioned satellite images use this kind of network (ARAS400k; and
-arXiv:2302.04305, with a term for diversity). Here it is small, and instance norm takes the place of
-batch norm, so that a sample is the same whatever batch it is drawn in.
+arXiv:2302.04305, with a term for diversity). Here it is small, and no layer looks at the batch, so that a
+sample is the same whatever batch it is drawn in.
 """
 
 from __future__ import annotations
