@@ -135,6 +135,19 @@ def test_every_score_is_reported_once_and_real_has_no_difference_to_itself(data,
     assert set(rows.loc[rows["metric"] == "miou", "n"]) == {2}, "two test blocks"
 
 
+def test_a_filter_is_held_against_the_same_chips_unfiltered(data, result):
+    """The counts of real stand in for the filtered arm, so that the filter's gain is known."""
+    names = ["real", "real+joint", "real+joint:freemask"]
+    filtered = result.counts[result.counts["arm"] == "real"].assign(arm=names[2])
+    counts = pd.concat([result.counts, filtered], ignore_index=True)
+    rows = pd.DataFrame(metric_rows("smoke", counts, parse_arms(names, ["joint"]), data.primary, 50))
+    (gain,) = rows[rows["metric"] == "delta_miou_filter"].to_dict("records")
+    delta = rows.query("metric == 'delta_miou' and arm == 'real+joint'").iloc[0]
+    assert gain["arm"] == names[2]
+    assert gain["value"] == pytest.approx(-delta["value"])
+    assert (gain["low"], gain["high"]) == pytest.approx((-delta["high"], -delta["low"]))
+
+
 def test_shares_and_ranking_come_from_counts(result):
     shares = class_scores(result.counts).groupby("class")["share"].first()
     assert shares.round(3).tolist() == [0.25, 0.25, 0.25, 0, 0.25, 0, 0]

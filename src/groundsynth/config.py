@@ -275,6 +275,11 @@ class Label(_Section):
         description="trust of a pixel: probability of its label as is or after temperature scaling, 1 - entropy, "
         "or 1 - disagreement of the k labellers",
     )
+    second_opinion: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="maps the generator itself draws for each image, put to a vote and held beside labeller and given "
+        "map; 0 = not asked",
+    )
     filters: list[FilterName] = Field(
         [], description="filters of labels that are written for the benchmark's arms, e.g. real+mask:freemask"
     )

@@ -260,7 +260,8 @@ def metric_rows(
     """Reduce the counts of the test split to rows of the one table of numbers.
 
     ``n`` is the number of test blocks (of labelled test pixels for ``iou``). Every interval
-    resamples blocks and seeds together; deltas are paired in both. No verdict: that takes all folds.
+    resamples blocks and seeds together; deltas are paired in both: ``delta_miou`` to the reference arm,
+    ``delta_miou_filter`` of a filtered arm to its unfiltered one. No verdict: that takes all folds.
     """
     names = [arm.name for arm in arms]
     table = stack_counts(counts[counts["split"] == "test"], names)  # (arms, seeds, blocks, 7, 3)
@@ -271,7 +272,14 @@ def metric_rows(
         values = score_interval(table, partial(mean_iou, classes=[k]), resamples, STAGE)
         rows += _rows(study, arms, "iou", values, table, class_=CLASSES[k], n=int(pixels))
     deltas = delta_interval(table, names.index(REFERENCE), scores(primary)["miou"], resamples, STAGE)
-    return rows + _rows(study, arms, "delta_miou", deltas, table, skip=REFERENCE)
+    rows += _rows(study, arms, "delta_miou", deltas, table, skip=REFERENCE)
+    for arm in arms:
+        unfiltered = arm.name.removesuffix(f":{arm.filter}")
+        if arm.filter and unfiltered in names:
+            pair = table[[names.index(arm.name), names.index(unfiltered)]]
+            gain = delta_interval(pair, 1, scores(primary)["miou"], resamples, STAGE)[:1]
+            rows += _rows(study, [arm], "delta_miou_filter", gain, table)
+    return rows
 
 
 def _rows(

@@ -11,12 +11,14 @@ from matplotlib.lines import Line2D
 from groundsynth.checks.calibration import BINS
 from groundsynth.checks.label_corruption import CORRUPTIONS, DRAWS, SHARES, curve
 from groundsynth.checks.label_filters import PIXEL_FILTERS
+from groundsynth.checks.three_readings import PATTERNS
 from groundsynth.legend import CLASSES, colour_map
 from groundsynth.report.label_figures import rank_chips
 from groundsynth.report.style import CLASS_COLOURS, legend_handles
 from groundsynth.report.tables import interval
 
 FILTER_COLOURS = dict(zip(PIXEL_FILTERS, ("#0072b2", "#d55e00", "#009e73"), strict=True))
+PATTERN_COLOURS = dict(zip(PATTERNS, ("#bbbbbb", "#0072b2", "#cc79a7", "#d55e00", "#333333"), strict=True))
 FILTER_MARKS = dict(zip(PIXEL_FILTERS, "osD", strict=True))
 LEAST_SHARE = 0.001  # of the pixels, for a bin to be drawn
 
@@ -187,3 +189,42 @@ def trust_findings(metrics: pd.DataFrame) -> str:
         f"- Of untouched real labels the filters drop {', '.join(told)}: false alarms and map errors."
     )
     return "\n".join(lines)
+
+
+def pattern_bars(rows: pd.DataFrame) -> Figure:
+    """Draw, per system, the shares of pixels by who agrees with whom (rows ``agreement_pattern``)."""
+    shares = rows[rows["metric"] == "agreement_pattern"].pivot_table("value", "system", "arm", sort=False)
+    figure, axis = plt.subplots(figsize=(8, 0.6 * len(shares) + 1.6), layout="constrained")
+    left = np.zeros(len(shares))
+    for pattern in PATTERNS:
+        values = shares[pattern].to_numpy()
+        axis.barh(
+            list(shares.index), values, left=left, color=PATTERN_COLOURS[pattern], label=pattern, height=0.6
+        )
+        for row, (start, value) in enumerate(zip(left, values, strict=True)):
+            if value > 0.04:  # wide enough for its number
+                dark = pattern in ("all agree", "map alone", "generator alone")
+                colour = "black" if dark else "white"
+                axis.text(
+                    start + value / 2, row, f"{value:.0%}", ha="center", va="center", color=colour, fontsize=9
+                )
+        left += values
+    axis.invert_yaxis()
+    axis.set(xlabel="share of labelled pixels", xlim=(0, 1))
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=len(PATTERNS))
+    return figure
+
+
+def pattern_caption(rows: pd.DataFrame, draws: int) -> str:
+    """Return the caption of :func:`pattern_bars`, with the kappas behind it."""
+    n = rows[rows["metric"] == "agreement_pattern"].groupby("system", sort=False)["n"].first()
+    kappas = rows[rows["metric"] == "three_way_kappa"]
+    told = "; ".join(
+        f"{system}: " + ", ".join(f"{row['arm']} {interval(row, digits=2)}" for _, row in group.iterrows())
+        for system, group in kappas.groupby("system", sort=False)
+    )
+    return (
+        "Who agrees with whom on the class of a pixel: the map a chip came with, the labeller, and the generator's own "
+        f"reading of the image (a vote of {draws}); mean over n = {', '.join(f'{s} {k}' for s, k in n.items())} chips. "
+        f"The generator is no independent judge. Kappa with 95 % intervals over chips: {told}."
+    )
