@@ -32,7 +32,7 @@ def test_a_study_of_gans_runs_from_chips_to_report(tmp_path: Path):
     assert run.status == 0, run.said[-6000:]
     results = project / "results" / "mine"
     assert (results / "09_report" / "index.html").is_file()
-    metrics = pd.read_csv(results / "metrics.csv")
+    metrics = pd.read_csv(results / "metrics.csv").fillna({"arm": ""})
     for stage in ("02_train_generator", "03_generate", "04_label", "05_caption", "06_ground"):
         assert set(SYSTEMS) <= set(metrics.loc[metrics["stage"] == stage, "system"]), stage
     scored = metrics.query("stage == '07_benchmark_segmentation' and metric == 'miou'")
