@@ -45,6 +45,9 @@ def test_the_command_compares_and_reports(tmp_path: Path, capsys: pytest.Capture
     measured = read_json(out / "cutting.json", "")
     assert measured["chips"] > 300
     assert measured["speedup"] > 1.5, measured
+    script, ours = measured["processor_seconds_script"], measured["processor_seconds"]
+    assert measured["speedup"] == pytest.approx(script / (sum(ours.values()) - ours["splitting"]))
+    assert measured["speedup_with_splitting"] == pytest.approx(script / sum(ours.values()))
     assert measured["memory_peak"] - measured["memory_before"] < 512 * MIB
     table = read_table(out / "metrics.csv", "metrics").set_index("metric")
     assert table.loc["chip_cutting_speedup", "value"] == pytest.approx(measured["speedup"])
