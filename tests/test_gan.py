@@ -23,7 +23,7 @@ from groundsynth.models.gan_training import (
 )
 from groundsynth.models.generation import generate_shard, hash_model
 from groundsynth.models.generators import load_generator
-from groundsynth.models.given_maps import draw_layouts
+from groundsynth.models.given_maps import give_maps
 from groundsynth.models.sampling import SamplingSettings, sample_pairs, sample_path
 from groundsynth.systems import SYSTEMS_OF, drawn_pairs
 
@@ -250,7 +250,7 @@ def test_no_chips_is_refused(tmp_path, policy):
 def test_rows_say_where_each_sample_comes_from(model, chips, tmp_path):
     system = model.config.system
     table = pd.DataFrame({"chip_id": [f"c{i:02d}" for i in range(16)], "mask": list(chips[1])})
-    layouts = draw_layouts(table, f"{system}-s0", range(3)) if system == "spade" else None
+    layouts = give_maps("training", table, f"{system}-s0", range(3)) if system == "spade" else None
     model.save(tmp_path)
     rows = generate_shard(
         model, f"{system}-s0", system, range(3), layouts, SOLVING, CPU, hash_model(tmp_path)

@@ -11,7 +11,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.models.beliefs import believe
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.generation import generate_shard, hash_model, shard_indices
-from groundsynth.models.given_maps import draw_layouts, transform_map
+from groundsynth.models.given_maps import give_maps, transform_map
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 from groundsynth.models.sampling import SamplingSettings, draw_maps, sample_pairs, sample_path, segment
 from groundsynth.models.solvers import SOLVERS, SampleNoise, solve
@@ -351,8 +351,8 @@ def test_layouts_are_training_maps_and_do_not_depend_on_the_shard(chips):
     import pandas as pd
 
     table = pd.DataFrame({"chip_id": [f"c{i:02d}" for i in range(16)], "mask": list(chips[1])})
-    whole = draw_layouts(table, "unified-s0", range(10))
-    part = draw_layouts(table.sample(frac=1, random_state=1), "unified-s0", range(4, 7))
+    whole = give_maps("training", table, "unified-s0", range(10))
+    part = give_maps("training", table.sample(frac=1, random_state=1), "unified-s0", range(4, 7))
     assert whole["condition"].tolist()[4:7] == part["condition"].tolist()
     by_id = dict(zip(table["chip_id"], table["mask"], strict=True))
     for row in whole.itertuples():
@@ -370,7 +370,7 @@ def test_rows_say_where_each_sample_comes_from(model, chips):
     from groundsynth.artifacts import CHIPS
 
     table = pd.DataFrame({"chip_id": [f"c{i:02d}" for i in range(16)], "mask": list(chips[1])})
-    layouts = draw_layouts(table, "g", range(3))
+    layouts = give_maps("training", table, "g", range(3))
     rows = generate_shard(model, "g", "mask", range(3), layouts, SOLVING, CPU, "abc")
     assert set(rows.columns) == set(CHIPS["synthetic"])
     assert rows["chip_id"].tolist() == ["g-mask-000000", "g-mask-000001", "g-mask-000002"]

@@ -14,7 +14,6 @@ from groundsynth.captions.facts import MIN_PIXELS, best_sector
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, class_shares, count_classes
 
-MODES = ("map", "image", "both")
 #: fields a template may name, and whether they are read off the map
 FIELDS = {"shares": True, "layout": True, "size": False}
 _ASK = (

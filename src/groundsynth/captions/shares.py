@@ -32,7 +32,6 @@ VAGUE: tuple[tuple[float, float, tuple[str, ...]], ...] = (
     (0.9, 1.0, ("almost all", "nearly all", "virtually all")),
 )
 ALL = (0.975, 1.0)
-ALMOST_NONE = VAGUE[0][2][:4]
 
 
 def number_range(percent: float, about: bool = False) -> tuple[float, float]:

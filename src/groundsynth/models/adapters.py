@@ -13,6 +13,7 @@ Each is trained through the same loss, and stored in the format of ``diffusers``
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import safetensors.torch
@@ -35,7 +36,7 @@ EMBEDDING = "learned_embeds.safetensors"
 CLASS_PROMPT = "satellite image"  # what the untaught model draws for DreamBooth
 
 
-class Adapter:
+class Adapter(ABC):
     """What is trained, how it predicts, and how it is stored; the pipeline around it rests."""
 
     drops_text = True  # a tenth of the captions are left out, for classifier-free guidance
@@ -46,8 +47,9 @@ class Adapter:
         self.pipe, self.token = pipe, token
         self.trained = self._prepare(rank)
 
+    @abstractmethod
     def _prepare(self, rank: int) -> nn.Module:
-        raise NotImplementedError
+        """Add to the pipeline what is trained, and return the network that holds it."""
 
     def parameters(self) -> list[nn.Parameter]:
         """Return what is trained."""
@@ -80,14 +82,14 @@ class Adapter:
         """
         return self.pipe.unet(noisy, t, encoder_hidden_states=text).sample
 
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write what was trained into ``folder``."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def load(pipe: StableDiffusionPipeline, folder: Path):
         """Return a pipeline with what :meth:`save` wrote."""
-        raise NotImplementedError
 
 
 class Lora(Adapter):

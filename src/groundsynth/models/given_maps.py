@@ -30,13 +30,6 @@ Row = tuple[str, int, np.ndarray]  # condition, condition_transform, map
 COLUMNS = ["condition", "condition_transform", "mask"]
 
 
-def draw_layouts(
-    chips: pd.DataFrame, generator: str, indices: range, images_per_map: int = 1
-) -> pd.DataFrame:
-    """Draw training maps under one of the eight flips and right-angle turns (see :func:`give_maps`)."""
-    return give_maps("training", chips, generator, indices, images_per_map)
-
-
 def give_maps(
     kind: str,
     chips: pd.DataFrame,

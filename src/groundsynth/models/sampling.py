@@ -24,7 +24,7 @@ from groundsynth.models.gan_sampling import GENERATORS, latent_walk, sample_gan
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 from groundsynth.models.solvers import SampleNoise, SamplingSettings, solve
 from groundsynth.seeds import derive_seed
-from groundsynth.systems import GIVEN_MAP
+from groundsynth.systems import GIVEN_MAP, SYSTEMS_OF
 
 STATES = {
     "joint": (NOISY, NOISY),
@@ -33,7 +33,7 @@ STATES = {
     "segment": (CLEAN, NOISY),
     "layout": (NOISY, NOISY),  # the image stays at the highest level
 }
-SYSTEMS = ("joint", "mask", "image")
+SYSTEMS = SYSTEMS_OF["unified"]
 IMAGE, MAP = slice(0, IMAGE_CHANNELS), slice(IMAGE_CHANNELS, None)
 MOVING = {"joint": slice(None), "mask": IMAGE, "image": IMAGE, "segment": MAP, "layout": MAP}
 

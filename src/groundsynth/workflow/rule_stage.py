@@ -13,7 +13,6 @@ from groundsynth.workflow.code_inputs import code_hash, module_files, package_fi
 from groundsynth.workflow.parameters import generator_names, notebook_parameters, stage_folder
 
 # what every stage leaves beside its executed notebook
-RECORDS = ("metrics.csv", "run.json")
 
 
 class RuleStage:
