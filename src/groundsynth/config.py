@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from groundsynth.errors import GroundsynthError
-from groundsynth.systems import SYSTEMS_OF
+from groundsynth.systems import ASKED, SYSTEMS_OF
 
 STAGES = (
     "01_prepare_data",
@@ -143,7 +143,7 @@ def _check_bbox(bbox: tuple[float, float, float, float]) -> None:
 class Generator(_Section):
     """Stage 02: the any-to-any denoiser and its training."""
 
-    policies: list[Literal["unified", "joint", "mask", "image", "spade", "joint_gan"]] = Field(
+    policies: list[Literal["unified", "joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
         ["unified"],
         description="which noise-level pairs a training draws, or which GAN is trained; one generator each",
     )
@@ -168,6 +168,15 @@ class Generator(_Section):
         "bits",
         description="how classes become channels: three bits (SatSynth), or one channel per class",
     )
+    conditions: Literal["none", "shares", "text", "both"] = Field(
+        "shares",
+        description="what policies unified and text are told of a chip besides its pixels: class shares, its "
+        "caption, or one or both of them at random",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="numbers a training computes with; auto takes bfloat16 where the device multiplies in it",
+    )
     image_noise: tuple[float, float] = Field(
         (-0.9, 1.3), description="mean and sd of ln(sigma) drawn for the image"
     )
@@ -190,7 +199,7 @@ class Generator(_Section):
 class Generate(_Section):
     """Stage 03: sampling."""
 
-    systems: list[Literal["joint", "mask", "image", "spade", "joint_gan"]] = Field(
+    systems: list[Literal["joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
         ["joint", "mask", "image"],
         description="published ways to generate, each a condition of the model or a GAN of its own",
     )
@@ -538,6 +547,11 @@ class Study(_Section):
     def _systems_have_generators(self) -> None:
         """Every system is drawn by some generator, every generator draws some system, with what it learned."""
         policies, systems = self.generator.policies, self.generate.systems
+        if self.generator.conditions == "none" and set(ASKED) & {*policies, *systems}:
+            raise ValueError(
+                "generator.conditions: 'none' leaves system 'text' nothing to be asked by; choose 'shares', 'text' or "
+                "'both', or leave 'text' out"
+            )
         for system in systems:
             able = [policy for policy, drawn in SYSTEMS_OF.items() if system in drawn]
             if not set(able) & set(policies):
