@@ -81,6 +81,27 @@ def build_parser() -> argparse.ArgumentParser:
     curve.add_argument("--output", type=Path, default=Path("results/scratch/sampling_curve"), help="folder")
     curve.set_defaults(command=sampling_command)
 
+    obedience = commands.add_parser(
+        "measure-obedience",
+        help="measure how well trained generators obey maps of unseen chips, and how varied they are then",
+    )
+    obedience.add_argument("study", type=Path, help="config of a study whose stages 01, 02 and 04 have run")
+    obedience.add_argument(
+        "--generator", nargs="+", dest="generators", default=["unified-s0"], help="one or more, in one figure"
+    )
+    obedience.add_argument("--fold", type=int, default=0)
+    obedience.add_argument(
+        "--guidances",
+        nargs="+",
+        type=float,
+        default=[1.0, 1.5, 2.0, 3.0],
+        help="tried where policy is unified",
+    )
+    obedience.add_argument("--images-per-map", type=int, default=4, help="2 or more, for diversity")
+    obedience.add_argument("--maps", type=int, help="most layouts per split; all if left out")
+    obedience.add_argument("--output", type=Path, default=Path("results/scratch/obedience"), help="folder")
+    obedience.set_defaults(command=obedience_command)
+
     adapt = commands.add_parser(
         "adapt",
         help="fine-tune a pretrained text-to-image pipeline on a study's chips and captions, and draw",
@@ -215,6 +236,20 @@ def sampling_command(arguments: argparse.Namespace) -> None:
     folder = project_root() / arguments.output
     metrics = run_sampling_curve(load_study(arguments.study), wanted, folder)
     print(metrics[["regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def obedience_command(arguments: argparse.Namespace) -> None:
+    """Measure obedience and diversity on unseen layouts; samples already drawn are kept, so a stopped run goes on."""
+    from dataclasses import fields
+
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.obedience_study import Wanted, measure_obedience
+
+    wanted = Wanted(**{field.name: getattr(arguments, field.name) for field in fields(Wanted)})
+    metrics = measure_obedience(load_study(arguments.study), wanted, project_root() / arguments.output)
+    shown = metrics[metrics["class"] == ""]
+    print(shown[["regime", "metric", "arm", "value", "low", "high", "n"]].to_string(index=False))
 
 
 def adapt_command(arguments: argparse.Namespace) -> None:
