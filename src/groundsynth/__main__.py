@@ -102,6 +102,25 @@ def build_parser() -> argparse.ArgumentParser:
     obedience.add_argument("--output", type=Path, default=Path("results/scratch/obedience"), help="folder")
     obedience.set_defaults(command=obedience_command)
 
+    double = commands.add_parser(
+        "super-resolve",
+        help="train a second diffusion model that doubles the side of pairs, measure it, and double generated ones",
+    )
+    double.add_argument("study", type=Path, help="config of a study whose stage 01 has run: the fine chips")
+    double.add_argument(
+        "--apply",
+        type=Path,
+        help="config of the study whose generated pairs are doubled; the same if left out",
+    )
+    double.add_argument("--fold", type=int, default=0)
+    double.add_argument("--generator", default="unified-s0")
+    double.add_argument("--system", default="joint")
+    double.add_argument("--samples", type=int, default=128, help="held-out windows it is measured on")
+    double.add_argument(
+        "--output", type=Path, default=Path("results/scratch/super_resolution"), help="folder"
+    )
+    double.set_defaults(command=double_command)
+
     adapt = commands.add_parser(
         "adapt",
         help="fine-tune a pretrained text-to-image pipeline on a study's chips and captions, and draw",
@@ -250,6 +269,19 @@ def obedience_command(arguments: argparse.Namespace) -> None:
     metrics = measure_obedience(load_study(arguments.study), wanted, project_root() / arguments.output)
     shown = metrics[metrics["class"] == ""]
     print(shown[["regime", "metric", "arm", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def double_command(arguments: argparse.Namespace) -> None:
+    """Train by the study's section ``super_resolution`` (resumed if it was stopped), measure, and double."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.super_resolution_study import Wanted, run_super_resolution
+
+    study = load_study(arguments.study)
+    coarse = load_study(arguments.apply) if arguments.apply else study
+    wanted = Wanted(arguments.fold, arguments.generator, arguments.system, arguments.samples)
+    metrics = run_super_resolution(study, coarse, wanted, project_root() / arguments.output)
+    print(metrics[["regime", "metric", "system", "arm", "value", "low", "high", "n"]].to_string(index=False))
 
 
 def adapt_command(arguments: argparse.Namespace) -> None:
