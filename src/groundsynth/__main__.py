@@ -102,6 +102,21 @@ def build_parser() -> argparse.ArgumentParser:
     obedience.add_argument("--output", type=Path, default=Path("results/scratch/obedience"), help="folder")
     obedience.set_defaults(command=obedience_command)
 
+    routes = commands.add_parser(
+        "compare-routes",
+        help="draw pairs with image and map together and with the map first, and compare them with real ones",
+    )
+    routes.add_argument(
+        "studies", type=Path, nargs="+", metavar="study",
+        help="config of a study whose stages 01, 02 and 04 have run; more of the same chips to compare, such as "
+        "one_hot",
+    )  # fmt: skip
+    routes.add_argument("--generator", default="unified-s0")
+    routes.add_argument("--fold", type=int, default=0)
+    routes.add_argument("--samples", type=int, default=128, help="pairs per route")
+    routes.add_argument("--output", type=Path, default=Path("results/scratch/routes"), help="folder")
+    routes.set_defaults(command=routes_command)
+
     double = commands.add_parser(
         "super-resolve",
         help="train a second diffusion model that doubles the side of pairs, measure it, and double generated ones",
@@ -269,6 +284,20 @@ def obedience_command(arguments: argparse.Namespace) -> None:
     metrics = measure_obedience(load_study(arguments.study), wanted, project_root() / arguments.output)
     shown = metrics[metrics["class"] == ""]
     print(shown[["regime", "metric", "arm", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def routes_command(arguments: argparse.Namespace) -> None:
+    """Measure both routes of each study's generator; pairs already drawn are kept, so a stopped run goes on."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.route_study import Wanted, compare_routes
+
+    wanted = Wanted(arguments.generator, arguments.fold, arguments.samples)
+    studies = [load_study(path) for path in arguments.studies]
+    metrics = compare_routes(studies, wanted, project_root() / arguments.output)
+    shown = metrics[metrics["class"] == ""]
+    columns = ["study", "system", "regime", "metric", "arm", "value", "low", "high", "n"]
+    print(shown[columns].to_string(index=False))
 
 
 def double_command(arguments: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from skimage.measure import label
 
 from groundsynth.artifacts import metric_row
 from groundsynth.checks.resampling import bootstrap_interval
+from groundsynth.legend import CLASSES, class_shares
 
 NOTHING = 256  # no code of a map: skimage.measure.label leaves out its background
 
@@ -54,4 +55,22 @@ def shape_rows(
         rows.append(
             metric_row(study, stage, str(name), values.mean(), low=low, high=high, n=len(values), **about)
         )
+    return rows
+
+
+def share_rows(
+    study: str, stage: str, maps: np.ndarray, groups: np.ndarray | None, **about: object
+) -> list[dict]:
+    """Return the mean ``class_share`` of each class over maps as metric rows; every map counts the same.
+
+    Args:
+        groups: (n,) block of each map, resampled as a whole; None where maps are of no block.
+    """
+    shares, rows = np.array([class_shares(labels) for labels in maps]), []
+    for name, values in zip(CLASSES, shares.T, strict=True):
+        low, high = bootstrap_interval(
+            lambda draw, v=values: v[draw].mean(), len(values), "class_share", name, groups=groups
+        )
+        about_row = {"low": low, "high": high, "n": len(values), "class_": name}
+        rows.append(metric_row(study, stage, "class_share", values.mean(), **about_row, **about))
     return rows
