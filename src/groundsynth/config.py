@@ -168,6 +168,11 @@ class Generator(_Section):
         "bits",
         description="how classes become channels: three bits (SatSynth), or one channel per class",
     )
+    unlabelled: bool = Field(
+        False,
+        description="true gives policy image real images without a map as well: hidden blocks, and training ground "
+        "with too few labels",
+    )
     image_noise: tuple[float, float] = Field(
         (-0.9, 1.3), description="mean and sd of ln(sigma) drawn for the image"
     )
@@ -581,6 +586,11 @@ class Study(_Section):
                     f"generator.policies: '{policy}' draws {', '.join(SYSTEMS_OF[policy])}, which generate.systems "
                     "leaves out; add it there or leave the policy out"
                 )
+        if self.generator.unlabelled and "image" not in policies:
+            raise ValueError(
+                f"generator.unlabelled: images without a map are learned from by policy 'image' alone, and policies "
+                f"are {', '.join(policies)}; add it there or leave unlabelled out"
+            )
         if "mask" in policies and self.generate.guidance != 1:
             raise ValueError(
                 f"generate.guidance: {self.generate.guidance:g} compares images with and without a map, and policy "
