@@ -29,6 +29,7 @@ STUDIES = (
     "single",
     "gan",
     "labels",
+    "one_hot",
 )
 
 

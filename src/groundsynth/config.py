@@ -177,6 +177,11 @@ class Generator(_Section):
         "auto",
         description="numbers a training computes with; auto takes bfloat16 where the device multiplies in it",
     )
+    unlabelled: bool = Field(
+        False,
+        description="true gives policy image real images without a map as well: hidden blocks, and training ground "
+        "with too few labels",
+    )
     image_noise: tuple[float, float] = Field(
         (-0.9, 1.3), description="mean and sd of ln(sigma) drawn for the image"
     )
@@ -474,6 +479,35 @@ class Adapt(_Section):
     )
 
 
+class SuperResolution(_Section):
+    """``python -m groundsynth super-resolve``: pairs of twice the size; no stage reads this."""
+
+    steps: Positive = Field(1500, description="optimiser steps")
+    batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        1e-3, description="peak rate of AdamW, with cosine decay"
+    )
+    channels: Annotated[list[Positive], Field(min_length=1)] = Field(
+        [32, 64], description="U-Net width per resolution, finest first; multiples of 16"
+    )
+    layers_per_block: Positive = Field(1, description="residual blocks per resolution")
+    noise: tuple[float, float] = Field((-0.8, 1.2), description="mean and sd of ln(sigma) drawn in training")
+    augmentation: Annotated[float, Field(ge=0)] = Field(
+        0.3, description="highest noise on the coarse pair in training; 0 believes every flaw of it"
+    )
+    level: Annotated[float, Field(ge=0)] = Field(
+        0.05, description="noise on generated coarse pairs; real ones get none"
+    )
+    ema_decay: Fraction = Field(0.995, description="decay of the averaged weights that are used")
+    sampling_steps: Positive = Field(12, description="solver steps per pair, solver dpmpp_2m")
+    sigma_range: tuple[float, float] = Field((0.02, 40.0), description="lowest and highest noise level")
+    seed: int = Field(0, description="seed of weights, batches and samples")
+    log_every: Positive = Field(20, description="steps between logged losses")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        60, description="seconds between checkpoints (a killed training resumes from the last)"
+    )
+
+
 class Minutes(_Section):
     """Planned minutes per stage, all its jobs together; printed beside the measured ones."""
 
@@ -512,6 +546,7 @@ class Study(_Section):
     benchmark: Benchmark
     report: Report
     adapt: Adapt = Adapt()
+    super_resolution: SuperResolution = SuperResolution()
     minutes: Minutes
 
     @model_validator(mode="after")
@@ -565,6 +600,11 @@ class Study(_Section):
                     f"generator.policies: '{policy}' draws {', '.join(SYSTEMS_OF[policy])}, which generate.systems "
                     "leaves out; add it there or leave the policy out"
                 )
+        if self.generator.unlabelled and "image" not in policies:
+            raise ValueError(
+                f"generator.unlabelled: images without a map are learned from by policy 'image' alone, and policies "
+                f"are {', '.join(policies)}; add it there or leave unlabelled out"
+            )
         if "mask" in policies and self.generate.guidance != 1:
             raise ValueError(
                 f"generate.guidance: {self.generate.guidance:g} compares images with and without a map, and policy "

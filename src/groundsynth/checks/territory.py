@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,16 @@ def read_territory(folder: Path) -> Territory:
     }
     images = [np.ascontiguousarray(np.moveaxis(image, 0, -1)) for image in layers["image"]]
     return Territory(names, images, [split[0] for split in layers["split"]])
+
+
+def read_maps(folder: Path, territory: Territory) -> Territory:
+    """Return the maps of the same scenes, (h, w) uint8 each, in the place of their images: windows cut alike.
+
+    Raises:
+        GroundsynthError: a missing or unreadable file.
+    """
+    maps = [_read(Path(folder) / "scenes" / name / "map.tif")[0] for name in territory.names]
+    return replace(territory, images=maps)
 
 
 def _read(path: Path) -> np.ndarray:
