@@ -38,8 +38,18 @@ def map_kappa(reading: np.ndarray, labels: np.ndarray) -> float:
 
 
 def map_kappas(readings: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Return (n,) kappas of (n, h, w) maps, pair by pair."""
-    return np.array([map_kappa(a, b) for a, b in zip(readings, maps, strict=True)], float)
+    """Return (n,) kappas of (n, h, w) maps, pair by pair: :func:`map_kappa` counted in bulk."""
+    k = NUM_CLASSES
+    kappas = np.full(len(maps), np.nan)
+    for i, (reading, labels) in enumerate(zip(readings, maps, strict=True)):
+        both = (reading != NO_LABEL) & (labels != NO_LABEL)
+        if not both.any():
+            continue
+        pairs = np.bincount(reading[both].astype(np.int64) * k + labels[both], minlength=k * k).reshape(k, k)
+        shares = pairs / pairs.sum()
+        chance = shares.sum(0) @ shares.sum(1)
+        kappas[i] = 1.0 if chance == 1 else (np.trace(shares) - chance) / (1 - chance)
+    return kappas
 
 
 def random_partners(n: int, *names: object) -> np.ndarray:
@@ -79,7 +89,7 @@ def caption_precisions(captions: list[str], maps: np.ndarray) -> np.ndarray:
 
 
 def paired_auc(
-    own: np.ndarray, other: np.ndarray, *names: object
+    own: np.ndarray, other: np.ndarray, *names: object, units: np.ndarray | None = None
 ) -> tuple[float, float | None, float | None, int]:
     """Return how well a score tells chips' own partners from foreign ones: AUC, low, high, n.
 
@@ -87,6 +97,7 @@ def paired_auc(
 
     Args:
         own, other: (n,) scores, higher = fits better; pairs with a NaN are left out.
+        units: (n,) what is resampled as a whole, such as blocks; by default every chip.
     """
     good = np.isfinite(own) & np.isfinite(other)
     own, other = own[good], other[good]
@@ -94,7 +105,13 @@ def paired_auc(
         return np.nan, None, None, 0
 
     wins = _wins(own, other)
-    low, high = bootstrap_interval(lambda draw: wins[np.ix_(draw, draw)].mean(), len(own), "auc", *names)
+
+    def resampled(draw: np.ndarray) -> float:
+        times = np.bincount(draw, minlength=len(own)) / len(draw)
+        return float(times @ wins @ times)
+
+    shared = None if units is None else np.asarray(units)[good]
+    low, high = bootstrap_interval(resampled, len(own), "auc", *names, groups=shared)
     return _auc(own, other), low, high, len(own)
 
 
@@ -109,7 +126,9 @@ def two_sample_auc(
     wins, generator = _wins(first, second), rng("two_sample", *names)
 
     def resampled(draw: np.ndarray) -> float:
-        return wins[np.ix_(draw, generator.integers(len(second), size=len(second)))].mean()
+        times = np.bincount(draw, minlength=len(first)) / len(first)
+        others = np.bincount(generator.integers(len(second), size=len(second)), minlength=len(second))
+        return float(times @ wins @ others / len(second))
 
     low, high = bootstrap_interval(resampled, len(first), "auc", *names)
     return _auc(first, second), low, high, len(first) + len(second)
