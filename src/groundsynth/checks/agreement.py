@@ -9,18 +9,14 @@ nearly the same class shares (`matched_swap`); its own caption higher than anoth
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from groundsynth.artifacts import metric_row
 from groundsynth.captions.map_facts import count_maps
 from groundsynth.checks.claims import FALSE, TRUE, check_captions
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.legend import NO_LABEL, NUM_CLASSES
 from groundsynth.seeds import rng
-
-STAGE = "06_ground"
 
 
 def map_kappa(reading: np.ndarray, labels: np.ndarray) -> float:
@@ -142,54 +138,3 @@ def _auc(higher: np.ndarray, lower: np.ndarray) -> float:
 def _wins(higher: np.ndarray, lower: np.ndarray) -> np.ndarray:
     """Return (n, m): 1 where a value of ``higher`` exceeds one of ``lower``, 0.5 on ties; its mean is the AUC."""
     return (np.sign(higher[:, None] - lower[None]) + 1) / 2
-
-
-def control_scores(
-    readings: np.ndarray, maps: np.ndarray, captions: list[str], *names: object
-) -> pd.DataFrame:
-    """Return every chip's score with its own map and caption, and with foreign ones.
-
-    Args:
-        readings: (n, h, w) the labeller's maps; maps: (n, h, w) the maps the chips came with;
-        captions: n texts, held against the readings; names: seed the random partners.
-
-    Returns:
-        columns ``own_map, swapped_map, matched_swap`` (kappa) and ``own_caption, shuffled_caption``
-        (claim precision).
-    """
-    partner, matched = random_partners(len(maps), *names), matched_partners(maps)
-    foreign = [captions[i] for i in partner]
-    return pd.DataFrame(
-        {
-            "own_map": map_kappas(readings, maps),
-            "swapped_map": map_kappas(readings, maps[partner]),
-            "matched_swap": map_kappas(readings, maps[matched]),
-            "own_caption": caption_precisions(captions, readings),
-            "shuffled_caption": caption_precisions(foreign, readings),
-        }
-    )
-
-
-CONTROLS = {"swapped_map": "own_map", "matched_swap": "own_map", "shuffled_caption": "own_caption"}
-
-
-def control_rows(
-    study: str, system: str, controls: pd.DataFrame, regime: str = "", skip: tuple[str, ...] = ()
-) -> list[dict]:
-    """Return ``auc`` per control as metric rows: own partner against the foreign one.
-
-    Args:
-        controls: from :func:`control_scores`; regime: which chips, e.g. ``split=val``;
-        skip: controls that say nothing of this system.
-    """
-    rows = []
-    for arm, own in CONTROLS.items():
-        if arm in skip:
-            continue
-        value, low, high, n = paired_auc(controls[own].to_numpy(), controls[arm].to_numpy(), system, arm)
-        rows.append(
-            metric_row(
-                study, STAGE, "auc", value, system=system, arm=arm, regime=regime, low=low, high=high, n=n
-            )
-        )
-    return rows

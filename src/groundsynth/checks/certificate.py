@@ -5,13 +5,15 @@ chosen for all together. Thresholds come from real windows of validation and hid
 criterion may lose the same small share of them, its level, and the level is the largest at which the
 *whole certificate* still keeps the wanted share of windows of a block when the thresholds come from the other
 blocks. (The least of several p-values, calibrated as one statistic: Westfall and Young 1993; left-out blocks
-in the place of left-out windows, since windows of one block are alike.) What the test blocks then lose is
-reported as `keep_rate`, what planted faults lose as `drop_rate`.
+in the place of left-out windows, since windows of one block are alike.) Where a check tells real windows and
+the planted faults it is for far apart, its limit moves half-way from the real ones towards the faults: nothing
+is gained by dropping what lies between. What the test blocks then lose is reported as `keep_rate`, what
+planted faults lose as `drop_rate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -49,6 +51,7 @@ CRITERIA = (
 )
 KEPT = "every applicable check passed"
 SLACK = 1e-9  # rounding: a chip exactly at a threshold is kept
+CAUGHT = 0.95  # of the faults stay beyond a limit that is moved towards them
 LEVELS = 60  # levels that are tried between 0 and the share that may be lost
 
 
@@ -81,7 +84,10 @@ def measured_criteria(table: pd.DataFrame) -> list[Criterion]:
     return [criterion for criterion in CRITERIA if criterion.column in table]
 
 
-def fit_thresholds(real: pd.DataFrame, units: Sequence, keep_real: float, set_on: str) -> list[Threshold]:
+def fit_thresholds(
+    real: pd.DataFrame, units: Sequence, keep_real: float, set_on: str,
+    faults: Mapping[str, np.ndarray] | None = None,
+) -> list[Threshold]:  # fmt: skip
     """Return one threshold per criterion, which together keep ``keep_real`` of real samples elsewhere.
 
     Where no level keeps so many (few or unlike blocks), thresholds are the worst real values: level 0.
@@ -89,6 +95,7 @@ def fit_thresholds(real: pd.DataFrame, units: Sequence, keep_real: float, set_on
     Args:
         real: evidence of real samples the thresholds may be set on; NaN are left out.
         units: (n,) the block of each; keep_real: share to keep, 0…1; set_on: their splits, for the record.
+        faults: values of a column on real samples of the same splits with the faults it is for.
 
     Raises:
         GroundsynthError: a column without a single value.
@@ -100,14 +107,14 @@ def fit_thresholds(real: pd.DataFrame, units: Sequence, keep_real: float, set_on
             raise GroundsynthError(
                 f"no real chip has a value of '{name}'; a threshold needs one: check stages 04 and 05"
             )
-    names = np.unique(units)
+    names, faults = np.unique(units), faults or {}
     level, elsewhere = 0.0, None
     for level in np.linspace(1 - keep_real, 0, LEVELS):
-        elsewhere = _kept_elsewhere(values, criteria, units, names, level) if len(names) > 1 else None
-        together = _kept(values, criteria, _limits(values, criteria, level)).mean()
+        elsewhere = _kept_elsewhere(values, criteria, units, faults, level) if len(names) > 1 else None
+        together = _kept(values, criteria, _limits(values, criteria, level, faults)).mean()
         if (together if elsewhere is None else elsewhere) >= keep_real - SLACK:
             break
-    limits = _limits(values, criteria, level)
+    limits = _limits(values, criteria, level, faults)
     together = float(_kept(values, criteria, limits).mean())
     about = (float(level), keep_real)
     rest = (together, elsewhere, len(real), len(names), set_on)
@@ -117,17 +124,28 @@ def fit_thresholds(real: pd.DataFrame, units: Sequence, keep_real: float, set_on
     ]
 
 
-def _limits(values: dict[str, np.ndarray], criteria: list[Criterion], level: float) -> dict[str, float]:
+def _limits(
+    values: dict[str, np.ndarray], criteria: list[Criterion], level: float, faults: Mapping[str, np.ndarray]
+) -> dict[str, float]:
     """Return the limit of each criterion that loses at most ``level`` of its values."""
     limits = {}
     for criterion in criteria:
         known = np.sort(values[criterion.column][np.isfinite(values[criterion.column])])
         place = min(int(level * len(known) + SLACK), len(known) - 1) if len(known) else 0
         edge = -np.inf if not criterion.at_most else np.inf
-        limits[criterion.column] = (
-            float(known[len(known) - 1 - place if criterion.at_most else place]) if len(known) else edge
-        )
+        limit = float(known[len(known) - 1 - place if criterion.at_most else place]) if len(known) else edge
+        limits[criterion.column] = _towards(limit, faults.get(criterion.column), criterion.at_most)
     return limits
+
+
+def _towards(limit: float, faulty: np.ndarray | None, at_most: bool) -> float:
+    """Return a limit moved half-way to the faults, if nearly all of them lie beyond it."""
+    known = np.empty(0) if faulty is None else faulty[np.isfinite(faulty)]
+    if not len(known) or not np.isfinite(limit):
+        return limit
+    edge = float(np.quantile(known, 1 - CAUGHT if at_most else CAUGHT))
+    apart = edge > limit if at_most else edge < limit
+    return (limit + edge) / 2 if apart else limit
 
 
 def _kept(values: dict[str, np.ndarray], criteria: list[Criterion], limits: dict[str, float]) -> np.ndarray:
@@ -142,14 +160,14 @@ def _kept_alone(values: dict[str, np.ndarray], criterion: Criterion, limits: dic
 
 
 def _kept_elsewhere(
-    values: dict[str, np.ndarray], criteria: list[Criterion], units: np.ndarray, names: np.ndarray,
-    level: float,
+    values: dict[str, np.ndarray], criteria: list[Criterion], units: np.ndarray,
+    faults: Mapping[str, np.ndarray], level: float,
 ) -> float:  # fmt: skip
     """Return the mean share kept of a unit's samples by thresholds set on all other units."""
     shares = []
-    for name in names:
+    for name in np.unique(units):
         here = units == name
-        limits = _limits({k: v[~here] for k, v in values.items()}, criteria, level)
+        limits = _limits({k: v[~here] for k, v in values.items()}, criteria, level, faults)
         shares.append(_kept({k: v[here] for k, v in values.items()}, criteria, limits).mean())
     return float(np.mean(shares))
 
@@ -177,30 +195,35 @@ def threshold_record(thresholds: list[Threshold]) -> dict:
     return {t.column: asdict(t) for t in thresholds}
 
 
+#: what the certificate of a chip holds, beside the columns of further scorers
 COLUMNS = (
-    "chip_id", "system", "generator", "seed", "condition", "model_hash", "agreement", "kappa", "trust",
-    "claim_precision", "claims", "nearest_train", "nearest_chip", "unlike_real", "verdict", "reason",
+    "chip_id", "system", "generator", "seed", "condition", "model_hash", "agreement", "kappa", "map_fit",
+    "claim_precision", "claims", "caption_of_map", "caption_of_image", "trust", "nearest_train",
+    "nearest_chip", "nearest_patch", "unlike_real", "verdict", "reason",
 )  # fmt: skip
 
 
+def certificate_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns of a certificate in order, those of further criteria before the verdict."""
+    further = [c.column for c in measured_criteria(table) if c.column not in COLUMNS]
+    return [*COLUMNS[:-2], *further, *COLUMNS[-2:]]
+
+
 def gather_evidence(
-    chips: pd.DataFrame,
-    agreement: pd.DataFrame,
-    scores: pd.DataFrame,
-    nearest: pd.DataFrame,
+    chips: pd.DataFrame, agreement: pd.DataFrame, scores: pd.DataFrame, measured: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return one row per chip with every column the verdict rests on.
+    """Return one row per chip with every column the verdict rests on, and what else is known of it.
 
     Args:
-        chips: with ``chip_id``, in the order of ``nearest``.
-        agreement: table ``agreement``; scores: from ``score_captions``, held against the labeller's
-            maps, only for chips whose caption does not come from that very map.
-        nearest: ``nearest_train``, distance to the nearest training window; ``nearest_chip``, where it
-            lies; ``unlike_real``, distance to the nearest training chip in features of texture.
+        chips: with ``chip_id``, in the order of ``measured``.
+        agreement: table ``agreement``, for the share of pixels that agree.
+        scores: from ``score_captions``, held against the labeller's maps, only for chips whose caption does
+            not come from that very map.
+        measured: from ``evidence.measure``.
     """
     counts = scores.groupby("chip_id")[["true", "false"]].sum() if len(scores) else None
-    measured = agreement.set_index("chip_id")[["agreement", "kappa", "trust"]]
-    table = chips.reset_index(drop=True).join(measured, on="chip_id")
+    known = agreement.set_index("chip_id")[["agreement"]]
+    table = chips.reset_index(drop=True).join(known, on="chip_id")
     true, false = (
         table["chip_id"].map(counts[name]) if counts is not None else pd.Series(np.nan, table.index)
         for name in ("true", "false")
@@ -209,46 +232,31 @@ def gather_evidence(
     return table.assign(
         claim_precision=(true / checked.where(checked > 0)).astype(float),
         claims=checked.fillna(0).astype(int),
-        **{name: nearest[name].to_numpy() for name in ("nearest_train", "nearest_chip", "unlike_real")},
+        **{name: measured[name].to_numpy() for name in measured},
     )
 
 
-def share_rows(study: str, metric: str, judged: pd.DataFrame, verdict: str, arm: str = "") -> list[dict]:
+def share_rows(study: str, metric: str, judged: pd.DataFrame, verdict: str) -> list[dict]:
     """Return the share of each system's chips with a verdict, with intervals over chips.
 
     Args:
         metric: ``keep_rate`` with verdict ``keep``, or ``drop_rate`` with verdict ``drop``.
-        arm: the planted fault, empty for chips as they are.
     """
     rows = []
     for system, part in judged.groupby("system", sort=False):
         hits = (part["verdict"] == verdict).to_numpy(float)
-        low, high = bootstrap_interval(lambda draw, h=hits: h[draw].mean(), len(hits), metric, system, arm)
-        rows.append(
-            metric_row(
-                study,
-                STAGE,
-                metric,
-                hits.mean(),
-                system=str(system),
-                arm=arm,
-                low=low,
-                high=high,
-                n=len(hits),
-            )
-        )
+        low, high = bootstrap_interval(lambda draw, h=hits: h[draw].mean(), len(hits), metric, system)
+        about = dict(system=str(system), low=low, high=high, n=len(hits))
+        rows.append(metric_row(study, STAGE, metric, hits.mean(), **about))
     return rows
 
 
-def with_control(evidence: pd.DataFrame, controls: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
-    """Return the evidence of the chips in ``controls``, some columns replaced by a control's scores.
-
-    Args:
-        evidence: from :func:`gather_evidence`; controls: ``chip_id`` and the control scores;
-        columns: column of the evidence to column of the controls.
-    """
-    foreign = controls.set_index("chip_id")
-    table = evidence[evidence["chip_id"].isin(list(foreign.index))]
-    return table.assign(
-        **{name: table["chip_id"].map(foreign[source]).astype(float) for name, source in columns.items()}
-    )
+def reason_rows(study: str, judged: pd.DataFrame) -> list[dict]:
+    """Return ``drop_rate`` of each system for each first reason (column ``regime``), reasons never met included."""
+    rows = []
+    for system, part in judged.groupby("system", sort=False):
+        for criterion in measured_criteria(judged):
+            hits = (part["reason"] == criterion.reason).to_numpy(float)
+            about = dict(system=str(system), regime=f"reason={criterion.reason}", n=len(hits))
+            rows.append(metric_row(study, STAGE, "drop_rate", hits.mean(), **about))
+    return rows

@@ -18,7 +18,7 @@ A further criterion is a scorer in :class:`Witness` and a line in ``certificate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,10 +35,11 @@ from groundsynth.checks.caption_match import (
 )
 from groundsynth.checks.memorisation import PixelIndex, nearest_windows, place_name
 from groundsynth.checks.patches import PatchIndex, nearest_patches
-from groundsynth.checks.samples import Samples
+from groundsynth.checks.samples import Samples, chip_samples
 from groundsynth.checks.texture import Typical
 from groundsynth.legend import NO_LABEL, NUM_CLASSES
 from groundsynth.models.segmenter import Segmenter, to_tensor
+from groundsynth.seeds import rng
 
 BATCH = 64
 PART = 256  # samples measured at once; bounds the memory
@@ -149,3 +150,26 @@ def _measure(samples: Samples, witness: Witness, own_map: bool, copies: bool) ->
     for name, score in witness.scorers.items():
         table[name] = score(samples.images, samples.captions)
     return table
+
+
+def measure_chips(
+    chips: pd.DataFrame, captions: Sequence[str], witness: Witness, no_map: Sequence[str]
+) -> pd.DataFrame:
+    """Return the evidence of synthetic chips in their order, 256 chips in memory at a time.
+
+    Args:
+        chips: columns chip_id, system, image, mask; captions: n texts.
+        no_map: systems whose map is the labeller's own reading.
+    """
+    parts, texts = [], np.asarray(captions, object)
+    for system, rows in chips.reset_index(drop=True).groupby("system", sort=False).groups.items():
+        for start in range(0, len(rows), PART):
+            here = np.asarray(rows[start : start + PART])
+            samples = chip_samples(chips.iloc[here], texts[here])
+            parts.append(measure(samples, witness, system not in no_map).set_index(here))
+    return pd.concat(parts).sort_index()
+
+
+def draw_chips(chips: pd.DataFrame, n: int, seed: int) -> np.ndarray:
+    """Return the places of up to n chips drawn at random, in order."""
+    return np.sort(rng("draw_chips", seed).permutation(len(chips))[:n])

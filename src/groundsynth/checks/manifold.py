@@ -11,6 +11,7 @@ other blocks is the ceiling; it is not 1.
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import NearestNeighbors
 
@@ -22,7 +23,7 @@ from groundsynth.seeds import rng
 STAGE = "06_ground"
 NEIGHBOURS = 5  # of Naeem et al.
 MEASURES = ("precision", "recall", "density", "coverage")
-RESAMPLES = 100
+HALVES = 20  # random halves that the ranges are taken over
 
 
 def _radii(points: np.ndarray, k: int) -> np.ndarray:
@@ -42,8 +43,6 @@ def manifold_scores(real: np.ndarray, made: np.ndarray, k: int = NEIGHBOURS) -> 
             f"precision and recall look at {k} neighbours and a set has {min(len(real), len(made))} chips; "
             "generate more samples"
         )
-    from scipy.spatial.distance import cdist
-
     between = cdist(real, made)  # (n, m)
     of_real, of_made = _radii(real, k), _radii(made, k)
     inside = between <= of_real[:, None]
@@ -67,14 +66,15 @@ def manifold_rows(study: str, space: str, features: dict[str, np.ndarray], seed:
     """
     n = min(map(len, features.values()))
     reference, rows = features["held_out"][:n], []
-    if n <= 2 * (NEIGHBOURS + 1):
+    k = min(NEIGHBOURS, n // 4)  # halves must hold more than k chips
+    if not k:
         return []
     for name in [key for key in features if key != "held_out"]:
         made = features[name][:n]
         labels = {"arm": "spectrum_matched_noise"} if name == "noise" else {"system": name}
         labels |= {"regime": f"features={space}", "n": n}
-        scores = manifold_scores(reference, made)
-        spread = _halves(reference, made, seed)
+        scores = manifold_scores(reference, made, k)
+        spread = _halves(reference, made, k, seed)
         for metric in MEASURES:
             low, high = np.quantile([s[metric] for s in spread], LEVELS)
             low, high = min(low, scores[metric]), max(high, scores[metric])
@@ -84,12 +84,13 @@ def manifold_rows(study: str, space: str, features: dict[str, np.ndarray], seed:
     return rows
 
 
-def _halves(reference: np.ndarray, made: np.ndarray, seed: int) -> list[dict[str, float]]:
+def _halves(reference: np.ndarray, made: np.ndarray, k: int, seed: int) -> list[dict[str, float]]:
     generator, half = rng("manifold", seed), len(reference) // 2
     return [
         manifold_scores(
             reference[generator.permutation(len(reference))[:half]],
             made[generator.permutation(len(made))[:half]],
+            k,
         )
-        for _ in range(RESAMPLES // 5)
+        for _ in range(HALVES)
     ]

@@ -186,23 +186,6 @@ def place_name(place: np.ndarray, names: list[str]) -> str:
     return f"{names[scene]} row {row} col {col} turn {code}"
 
 
-def plant_copies(territory: Territory, size: int, n: int, seed: int) -> np.ndarray:
-    """Return ``n`` copies of training windows as a memorising generator would make them.
-
-    Each is a random offset, turned or flipped, its brightness changed by up to ±5 %.
-
-    Returns:
-        (n, size, size, 3) uint8.
-    """
-    generator = rng("planted_copy", seed)
-    corners, _ = training_windows(territory, size)
-    chips = territory.cut(corners[generator.integers(len(corners), size=n)], size)
-    gains = 1 + generator.uniform(-PLANT_BRIGHTNESS, PLANT_BRIGHTNESS, n)
-    codes = generator.integers(8, size=n)
-    turned = [turn_and_flip(chip, code) * gain for chip, code, gain in zip(chips, codes, gains, strict=True)]
-    return np.stack(turned).round().clip(0, 255).astype(np.uint8)
-
-
 def nearest_features(features: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Return each chip's distance to its nearest training chip in a feature space, (n,) float64.
 

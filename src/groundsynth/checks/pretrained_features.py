@@ -76,7 +76,9 @@ def _hugging_face(folder: Path, device: torch.device | str) -> Encoder:
 def _inception(file: Path, device: torch.device | str) -> Encoder:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file))
+    network = FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file)
+    )
     network = network.to(device).eval()
 
     def encode(images: np.ndarray) -> torch.Tensor:

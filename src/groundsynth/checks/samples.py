@@ -84,6 +84,43 @@ def like_writer(captions: pd.DataFrame) -> Writer:
     return LayoutWriter(style)
 
 
+def is_template(captions: pd.DataFrame) -> bool:
+    """Return whether captions (table ``captions`` of one writer) come from a template writer."""
+    return any(captions["writer"].iloc[0] == kind.name for kind in LAYOUT_STYLES.values())
+
+
+def held_out_samples(
+    territory: Territory, chips: pd.DataFrame, captions: pd.DataFrame, splits: Sequence[str], n: int, seed: int
+) -> Samples:  # fmt: skip
+    """Return real samples of held-out ground as the study's writer describes them.
+
+    A template describes windows at every offset. What a model writes exists for the chips of the study
+    alone: then these chips are the samples, far fewer.
+
+    Args:
+        territory: with maps; chips: real chips (``CHIPS['real']``); captions: table of one writer.
+        splits: names of the splits; n: most windows; seed: of their draw.
+    """
+    if is_template(captions):
+        size = chips["image"].iloc[0].shape[0]
+        return real_windows(territory, chips, splits, size, n, like_writer(captions), seed)
+    first = captions[captions["caption_index"] == 0].set_index("chip_id")["caption"]
+    own = chips[chips["split"].isin(splits) & chips["chip_id"].isin(first.index)]
+    if not len(own):
+        raise GroundsynthError(
+            f"no chip of split {' or '.join(splits)} has a caption; thresholds rest on them, so run stage 05 again"
+        )
+    return chip_samples(own, first[own["chip_id"]]).changed(
+        units=own["block"].to_numpy(), places=chip_corners(own, territory.names)
+    )
+
+
+def chip_corners(chips: pd.DataFrame, names: list[str]) -> np.ndarray:
+    """Return scene, row and column of real chips, (n, 3) int; the scene by its place in ``names``."""
+    scene = [names.index(name) for name in chips["scene"]]
+    return np.column_stack([scene, chips[["row", "col"]].to_numpy()]).astype(int)
+
+
 def real_windows(
     territory: Territory, chips: pd.DataFrame, splits: Sequence[str], size: int, n: int, writer: Writer,
     seed: int,
