@@ -391,9 +391,22 @@ class Caption(_Section):
 class Ground(_Section):
     """Stage 06: checks and certificates."""
 
-    keep_real: Fraction = Field(0.95, description="share of real validation chips each threshold must keep")
-    held_out_chips: Positive = Field(256, description="real chips a set-level distance is measured against")
+    keep_real: Fraction = Field(
+        0.95, description="share of real windows that all thresholds together should keep"
+    )
+    windows: Positive = Field(
+        180, description="real windows on which thresholds are set, and as many of test blocks to try them on"
+    )
+    held_out_chips: Positive = Field(
+        256, description="chips per set in set-level distances, real or synthetic"
+    )
     kid_subsets: Positive = Field(50, description="random subsets of the kernel distance")
+    embeddings: list[Literal["tsne", "umap"]] = Field(
+        ["tsne", "umap"], description="planes drawn of each feature space; umap compiles for half a minute"
+    )
+    features: str | None = Field(
+        None, description="folder of a vision model, or file of Inception weights, as a further feature space"
+    )
     seed: int = Field(0, description="seed of controls and subsets")
 
 

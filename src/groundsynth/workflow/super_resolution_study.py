@@ -13,7 +13,7 @@ from groundsynth.artifacts import read_chips, write_chips, write_metrics
 from groundsynth.benchmark.intervals import block_counts, score_interval
 from groundsynth.benchmark.metrics import count_chips, mean_iou
 from groundsynth.checks.doubling import image_rows, map_rows
-from groundsynth.checks.territory import held_out_windows, read_maps, read_territory
+from groundsynth.checks.territory import held_out_windows, read_territory
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, NUM_CLASSES, SHARE_COLUMNS, class_shares
@@ -147,7 +147,7 @@ def _measure(study, wanted, model, prepared, train, folder, device) -> list[dict
     territory = read_territory(prepared)
     corners = held_out_windows(territory, size, wanted.samples, study.ground.seed)
     truth = territory.cut(corners, size)
-    maps = read_maps(prepared, territory).cut(corners, size)
+    maps = territory.cut_maps(corners, size)
     images = {IMAGE_YARDSTICK: double_images(halve_images(truth))}
     images[OURS], _ = _double(study, model, truth, maps, device)
     regime = f"from={size // 2};to={size}"
