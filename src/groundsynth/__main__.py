@@ -110,6 +110,29 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(command=export_command)
 
+    chips = commands.add_parser(
+        "export-chips",
+        help="write chips as GeoTIFF, PNG and WebDataset, each synthetic picture marked as such",
+    )
+    chips.add_argument("study", type=Path, help="config of a study whose stages 01 and 03 have run")
+    chips.add_argument(
+        "--system", nargs="+", metavar="name", help="systems, or real; all of them if left out"
+    )
+    chips.add_argument("--fold", type=int, default=0)
+    chips.add_argument(
+        "--kept", action="store_true", help="only chips whose certificate says keep, and real ones"
+    )
+    chips.add_argument("--output", type=Path, help="folder; results/<study>/export by default")
+    chips.set_defaults(command=export_chips_command)
+
+    marks = commands.add_parser(
+        "check-marks", help="verify every file of an export: marks, manifests, hashes; fails on any fault"
+    )
+    marks.add_argument("folder", type=Path, help="written by export-chips")
+    marks.add_argument("--anchors", type=Path, help="PEM certificates to trust; others count as a fault then")
+    marks.add_argument("--output", type=Path, help="folder for checked.csv and metrics.csv")
+    marks.set_defaults(command=check_marks_command)
+
     compare = commands.add_parser(
         "compare-labellers",
         help="train several networks as labeller, choose on validation, test the chosen once",
@@ -247,6 +270,26 @@ def export_command(arguments: argparse.Namespace) -> None:
     study = load_study(arguments.study)
     folder = arguments.output or results_dir(study.study) / "pipelines" / arguments.generator
     print(export_generator(study, arguments.generator, arguments.fold, project_root() / folder))
+
+
+def export_chips_command(arguments: argparse.Namespace) -> None:
+    """Write the folder, and say where it lies and what is in it."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root, results_dir
+    from groundsynth.workflow.export_chips import export_chips
+
+    study = load_study(arguments.study)
+    folder = project_root() / (arguments.output or results_dir(study.study) / "export")
+    listed = export_chips(study, folder, arguments.system, arguments.fold, arguments.kept)
+    made, signed = int(listed["synthetic"].sum()), int(listed["signed"].sum())
+    print(f"{len(listed)} files, {made} pictures marked as synthetic, {signed} of them signed\n{folder}")
+
+
+def check_marks_command(arguments: argparse.Namespace) -> None:
+    """Print how many files got which verdict, and every fault; stop with an error if there is one."""
+    from groundsynth.workflow.export_chips import check_marks
+
+    check_marks(arguments.folder, arguments.anchors, arguments.output)
 
 
 def compare_labellers_command(arguments: argparse.Namespace) -> None:
