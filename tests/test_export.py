@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 import yaml
 from made_up_certificates import make_credential
-from picture_faults import flip_pixel, open_tiff, strip_marks, swap_manifest
 from PIL import Image
+from rasterio.io import MemoryFile
 from small_study import make_study
 
 from groundsynth.__main__ import main
 from groundsynth.artifacts import read_chips, read_table
+from groundsynth.checks.mark_faults import flip_pixel, plant_faults, strip_marks, swap_manifest
 from groundsynth.checks.marked_folder import (
     FALSE_MARK,
     GOOD,
@@ -75,6 +76,12 @@ def project(tmp_path_factory):
 @pytest.fixture
 def signed(project, tmp_path):
     return shutil.copytree(project["root"] / "signed", tmp_path / "export")
+
+
+def open_tiff(data: bytes) -> tuple:
+    """Return CRS, transform and bands of a GeoTIFF."""
+    with MemoryFile(data) as memory, memory.open() as source:
+        return source.crs, source.transform, source.read()
 
 
 def pictures(folder) -> pd.DataFrame:
@@ -225,6 +232,13 @@ def test_unsigned_files_are_guarded_by_the_list_alone(project, tmp_path):
         assert set(found) == {TAMPERED if change is flip_pixel else STRIPPED}
 
 
+def test_planted_faults_touch_no_file(project):
+    folder = project["root"] / "unsigned"
+    planted = plant_faults(folder)
+    assert planted.groupby("fault")["found"].agg(["sum", "size"]).to_numpy().tolist() == [[60, 60], [60, 60]]
+    assert set(check_folder(folder)["verdict"]) == {UNSIGNED, REAL}
+
+
 def test_a_picture_inside_a_shard_is_checked_too(signed):
     path = signed / "webdataset" / "joint-000000.tar"
     with tarfile.open(path) as shard:
@@ -272,9 +286,11 @@ def test_who_rewrites_files_and_list_is_found_by_the_anchor(project, signed, tmp
 
 
 def test_the_commands_tell_and_fail(project, signed, tmp_path, capsys):
-    assert main(["check-marks", str(signed), "--output", str(tmp_path / "out")]) == 0
+    assert main(["check-marks", str(signed), "--trial", "--output", str(tmp_path / "out")]) == 0
     assert SIGNED in capsys.readouterr().out
-    assert len(read_table(tmp_path / "out" / "metrics.csv", "metrics")) == 4
+    rates = read_table(tmp_path / "out" / "metrics.csv", "metrics").set_index("arm")
+    assert rates.loc[["one_pixel", "stripped", "swapped_manifest"], "value"].to_list() == [1, 1, 1]
+    assert (rates.loc["one_pixel", "n"], len(rates)) == (60, 7)
     (signed / "png/joint/joint1_image.png").unlink()
     assert main(["check-marks", str(signed)]) == 1
     told = capsys.readouterr()

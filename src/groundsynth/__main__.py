@@ -130,8 +130,30 @@ def build_parser() -> argparse.ArgumentParser:
     )
     marks.add_argument("folder", type=Path, help="written by export-chips")
     marks.add_argument("--anchors", type=Path, help="PEM certificates to trust; others count as a fault then")
+    marks.add_argument(
+        "--trial",
+        action="store_true",
+        help="plant faults in copies of all synthetic files and count those reported",
+    )
     marks.add_argument("--output", type=Path, help="folder for checked.csv and metrics.csv")
     marks.set_defaults(command=check_marks_command)
+
+    detect = commands.add_parser(
+        "detect", help="train detectors of synthetic chips and test them on systems they never saw"
+    )
+    detect.add_argument("study", type=Path, help="config of a study whose stages 01 to 03 have run")
+    detect.add_argument(
+        "--also", nargs="*", type=Path, default=[], help="studies of the same chips with other systems"
+    )
+    detect.add_argument("--fold", type=int, default=0)
+    detect.add_argument("--steps", type=int, default=200, help="of each detector's training")
+    detect.add_argument("--seed", type=int, default=0)
+    detect.add_argument(
+        "--forged", type=int, default=48, help="real chips that a region is forged in, each way"
+    )
+    detect.add_argument("--held-out", type=int, default=256, help="windows of held-out ground to test on")
+    detect.add_argument("--output", type=Path, help="folder; results/<study>/authenticity by default")
+    detect.set_defaults(command=detect_command)
 
     compare = commands.add_parser(
         "compare-labellers",
@@ -289,7 +311,23 @@ def check_marks_command(arguments: argparse.Namespace) -> None:
     """Print how many files got which verdict, and every fault; stop with an error if there is one."""
     from groundsynth.workflow.export_chips import check_marks
 
-    check_marks(arguments.folder, arguments.anchors, arguments.output)
+    check_marks(arguments.folder, arguments.anchors, arguments.output, arguments.trial)
+
+
+def detect_command(arguments: argparse.Namespace) -> None:
+    """Train, test, draw; print what was measured."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root, results_dir
+    from groundsynth.workflow.detect_study import DetectSettings, detect_study
+
+    study = load_study(arguments.study)
+    folder = project_root() / (arguments.output or results_dir(study.study) / "authenticity")
+    settings = DetectSettings(
+        arguments.fold, arguments.steps, arguments.seed, arguments.forged, arguments.held_out
+    )
+    metrics = detect_study(study, [load_study(path) for path in arguments.also], settings, folder)
+    print(metrics[["system", "arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+    print(folder)
 
 
 def compare_labellers_command(arguments: argparse.Namespace) -> None:

@@ -66,7 +66,7 @@ def check_folder(
     for name, data in progress(_every_file(folder)):
         if name not in seen:
             seen.add(name)
-            rows.append(_judge(name, data, expected.get(name), anchors))
+            rows.append(judge_file(name, data, expected.get(name), anchors))
     rows += [_row(name, row, "", False, MISSING) for name, row in expected.items() if name not in seen]
     return pd.DataFrame(rows)
 
@@ -109,7 +109,12 @@ def _judge_list(folder: Path, signed: bool, anchors: str | None) -> dict:
     return _row(LIST, None, "", False, verdict)
 
 
-def _judge(name: str, data: bytes, expected: dict | None, anchors: str | None) -> dict:
+def judge_file(name: str, data: bytes, expected: dict | None, anchors: str | None = None) -> dict:
+    """Return the row of one file of an export: its marks and its verdict.
+
+    Args:
+        expected: its row in the list of files, or None if it is not there.
+    """
     mime = MIME.get(Path(name).suffix)
     manifest = read_manifest(data, mime, anchors) if mime else None
     iptc = source_type(data) == SYNTHETIC if mime else False

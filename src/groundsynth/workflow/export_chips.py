@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from groundsynth.artifacts import TABLES, read_chips, read_json, read_table, remake_command, write_metrics
 from groundsynth.atomic import atomic_path
+from groundsynth.checks.mark_faults import fault_rows, plant_faults
 from groundsynth.checks.marked_folder import GOOD, check_folder, mark_rows
 from groundsynth.config import Study
 from groundsynth.data.chip_export import CHIPS, LIST, Writer
@@ -165,8 +166,13 @@ def _verdicts(study: Study, fold: int) -> pd.DataFrame:
     )
 
 
-def check_marks(folder: Path, anchors: Path | None = None, output: Path | None = None) -> pd.DataFrame:
+def check_marks(
+    folder: Path, anchors: Path | None = None, output: Path | None = None, trial: bool = False
+) -> pd.DataFrame:
     """Check an export, print the verdicts, and write ``checked.csv`` and ``metrics.csv`` if asked.
+
+    Args:
+        trial: also plant faults in copies of all synthetic files, and say how many are reported.
 
     Raises:
         GroundsynthError: a file that is not what it was; after everything has been printed and written.
@@ -175,12 +181,17 @@ def check_marks(folder: Path, anchors: Path | None = None, output: Path | None =
         raise GroundsynthError(f"{anchors}: no such file; --anchors names PEM certificates to trust")
     trusted = anchors.read_text() if anchors else None
     checked = check_folder(folder, trusted, partial(tqdm, desc="files", mininterval=2, unit="file"))
+    name = read_json(folder / "croissant.json", "python -m groundsynth export-chips")["name"]
+    rows = mark_rows(name, checked)
+    print(pd.crosstab(checked["verdict"], checked["role"]).to_string())
+    if trial:
+        planted = plant_faults(folder, trusted)
+        rows += fault_rows(name, planted)
+        print(pd.crosstab(planted["fault"], planted["verdict"]).to_string())
     if output is not None:
         with atomic_path(Path(output) / "checked.csv") as temporary:
             checked.to_csv(temporary, index=False)
-        write_metrics(mark_rows(Path(folder).resolve().name, checked), Path(output) / "metrics.csv")
-    counts = pd.crosstab(checked["verdict"], checked["role"])
-    print(counts.to_string())
+        write_metrics(rows, Path(output) / "metrics.csv")
     faults = checked[~checked["verdict"].isin(GOOD)]
     if len(faults):
         print(faults[["path", "verdict"]].head(SHOWN_FAULTS).to_string(index=False, header=False))
