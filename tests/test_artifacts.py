@@ -60,6 +60,7 @@ ROWS: dict[str, dict] = {
         path="png/joint/a_image.png", **SAMPLE, role="image", synthetic=True, signed=False, sha256="0" * 64,
         pixels="ab",
     ),
+    "ratings": dict(plan="ab", trial=0, rater="a", kind="person", answer="real", seconds=1.5),
     "runs": dict(
         arm="real", seed=0, fold=0, real_chips=9, synthetic_chips=0, seconds=1.5, best_step=5, val_miou=0.4
     ),
@@ -88,6 +89,8 @@ BROKEN = [
     ("exported_chips", "origin", "half"),
     ("exported_files", "role", "page"),
     ("exported_files", "sha256", "0"),
+    ("ratings", "answer", "perhaps"),
+    ("ratings", "seconds", -1.0),
     ("runs", "best_step", 0),
     ("runs", "seconds", -1.0),
     ("history", "val_miou", 1.2),

@@ -202,6 +202,19 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["path"],
         strict=True,
     ),
+    # one row per answer of a rater to a blind trial
+    "ratings": pa.DataFrameSchema(
+        {
+            "plan": _column(str, pa.Check.str_length(min_value=1)),  # which list of trials
+            "trial": _column(int, pa.Check.ge(0)),
+            "rater": _column(str, pa.Check.str_length(min_value=1)),
+            "kind": _column(str, pa.Check.isin(["person", "simulated"])),
+            "answer": _column(str, pa.Check.isin(["real", "synthetic", "yes", "no"])),
+            "seconds": _column(float, pa.Check.ge(0)),
+        },
+        unique=["plan", "trial", "rater"],
+        strict=True,
+    ),
     # one row per training of a segmenter: what it saw, how long it took, which checkpoint was kept
     "runs": pa.DataFrameSchema(
         {
