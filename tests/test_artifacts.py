@@ -51,6 +51,16 @@ ROWS: dict[str, dict] = {
         trust=0.9, claim_precision=1.0, claims=2, nearest_train=0.1, nearest_chip="c", unlike_real=0.3,
         verdict="keep", reason="ok",
     ),
+    "exported_chips": dict(
+        **SAMPLE, origin="synthetic", generator="unified-s0", model_hash="ab", seed="seven", condition="c",
+        map_source="drawn", caption="Forest.", verdict="keep", reason="ok", split="", crs="",
+        **{f"share_{k}": 0.0 for k in K}, **{f"transform_{k}": 1.0 for k in "abcdef"},
+    ),
+    "exported_files": dict(
+        path="png/joint/a_image.png", **SAMPLE, role="image", synthetic=True, signed=False, sha256="0" * 64,
+        pixels="ab",
+    ),
+    "ratings": dict(plan="ab", trial=0, rater="a", kind="person", answer="real", seconds=1.5),
     "runs": dict(
         arm="real", seed=0, fold=0, real_chips=9, synthetic_chips=0, seconds=1.5, best_step=5, val_miou=0.4
     ),
@@ -75,6 +85,12 @@ BROKEN = [
     ("certificate", "verdict", "perhaps"),
     ("certificate", "claim_precision", 2.0),
     ("certificate", "nearest_train", None),
+    ("exported_chips", "map_source", "found"),
+    ("exported_chips", "origin", "half"),
+    ("exported_files", "role", "page"),
+    ("exported_files", "sha256", "0"),
+    ("ratings", "answer", "perhaps"),
+    ("ratings", "seconds", -1.0),
     ("runs", "best_step", 0),
     ("runs", "seconds", -1.0),
     ("history", "val_miou", 1.2),

@@ -165,6 +165,51 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(command=export_command)
 
+    chips = commands.add_parser(
+        "export-chips",
+        help="write chips as GeoTIFF, PNG and WebDataset, each synthetic picture marked as such",
+    )
+    chips.add_argument("study", type=Path, help="config of a study whose stages 01 and 03 have run")
+    chips.add_argument(
+        "--system", nargs="+", metavar="name", help="systems, or real; all of them if left out"
+    )
+    chips.add_argument("--fold", type=int, default=0)
+    chips.add_argument(
+        "--kept", action="store_true", help="only chips whose certificate says keep, and real ones"
+    )
+    chips.add_argument("--output", type=Path, help="folder; results/<study>/export by default")
+    chips.set_defaults(command=export_chips_command)
+
+    marks = commands.add_parser(
+        "check-marks", help="verify every file of an export: marks, manifests, hashes; fails on any fault"
+    )
+    marks.add_argument("folder", type=Path, help="written by export-chips")
+    marks.add_argument("--anchors", type=Path, help="PEM certificates to trust; others count as a fault then")
+    marks.add_argument(
+        "--trial",
+        action="store_true",
+        help="plant faults in copies of all synthetic files and count those reported",
+    )
+    marks.add_argument("--output", type=Path, help="folder for checked.csv and metrics.csv")
+    marks.set_defaults(command=check_marks_command)
+
+    detect = commands.add_parser(
+        "detect", help="train detectors of synthetic chips and test them on systems they never saw"
+    )
+    detect.add_argument("study", type=Path, help="config of a study whose stages 01 to 03 have run")
+    detect.add_argument(
+        "--also", nargs="*", type=Path, default=[], help="studies of the same chips with other systems"
+    )
+    detect.add_argument("--fold", type=int, default=0)
+    detect.add_argument("--steps", type=int, default=200, help="of each detector's training")
+    detect.add_argument("--seed", type=int, default=0)
+    detect.add_argument(
+        "--forged", type=int, default=48, help="real chips that a region is forged in, each way"
+    )
+    detect.add_argument("--held-out", type=int, default=256, help="windows of held-out ground to test on")
+    detect.add_argument("--output", type=Path, help="folder; results/<study>/authenticity by default")
+    detect.set_defaults(command=detect_command)
+
     compare = commands.add_parser(
         "compare-labellers",
         help="train several networks as labeller, choose on validation, test the chosen once",
@@ -343,6 +388,42 @@ def export_command(arguments: argparse.Namespace) -> None:
     study = load_study(arguments.study)
     folder = arguments.output or results_dir(study.study) / "pipelines" / arguments.generator
     print(export_generator(study, arguments.generator, arguments.fold, project_root() / folder))
+
+
+def export_chips_command(arguments: argparse.Namespace) -> None:
+    """Write the folder, and say where it lies and what is in it."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root, results_dir
+    from groundsynth.workflow.export_chips import export_chips
+
+    study = load_study(arguments.study)
+    folder = project_root() / (arguments.output or results_dir(study.study) / "export")
+    listed = export_chips(study, folder, arguments.system, arguments.fold, arguments.kept)
+    made, signed = int(listed["synthetic"].sum()), int(listed["signed"].sum())
+    print(f"{len(listed)} files, {made} pictures marked as synthetic, {signed} of them signed\n{folder}")
+
+
+def check_marks_command(arguments: argparse.Namespace) -> None:
+    """Print how many files got which verdict, and every fault; stop with an error if there is one."""
+    from groundsynth.workflow.export_chips import check_marks
+
+    check_marks(arguments.folder, arguments.anchors, arguments.output, arguments.trial)
+
+
+def detect_command(arguments: argparse.Namespace) -> None:
+    """Train, test, draw; print what was measured."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root, results_dir
+    from groundsynth.workflow.detect_study import DetectSettings, detect_study
+
+    study = load_study(arguments.study)
+    folder = project_root() / (arguments.output or results_dir(study.study) / "authenticity")
+    settings = DetectSettings(
+        arguments.fold, arguments.steps, arguments.seed, arguments.forged, arguments.held_out
+    )
+    metrics = detect_study(study, [load_study(path) for path in arguments.also], settings, folder)
+    print(metrics[["system", "arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+    print(folder)
 
 
 def compare_labellers_command(arguments: argparse.Namespace) -> None:

@@ -180,6 +180,47 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["chip_id"],
         strict=True,
     ),
+    # one row per exported chip: everything but its pictures
+    "exported_chips": pa.DataFrameSchema(
+        {
+            **{name: _column(str) for name in ("chip_id", "system")},
+            "origin": _column(str, pa.Check.isin(["real", "synthetic"])),
+            **{name: _column(str) for name in ("generator", "model_hash", "seed", "condition")},
+            "map_source": _column(str, pa.Check.isin(["reference", "given", "drawn", "labelled", "none"])),
+            **{name: _column(str) for name in ("caption", "verdict", "reason", "split")},
+            **{name: _column(float, _fraction, nullable=True) for name in SHARE_COLUMNS},
+            "crs": _column(str),
+            **{f"transform_{k}": _column(float, nullable=True) for k in "abcdef"},
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
+    # one row per file of an export, members of its shards too: what it is, and its hashes
+    "exported_files": pa.DataFrameSchema(
+        {
+            **{name: _column(str) for name in ("path", "chip_id", "system")},
+            "role": _column(str, pa.Check.isin(["image", "map", "file"])),
+            "synthetic": _column(bool),
+            "signed": _column(bool),
+            "sha256": _column(str, pa.Check.str_length(64, 64)),
+            "pixels": _column(str),
+        },
+        unique=["path"],
+        strict=True,
+    ),
+    # one row per answer of a rater to a blind trial
+    "ratings": pa.DataFrameSchema(
+        {
+            "plan": _column(str, pa.Check.str_length(min_value=1)),  # which list of trials
+            "trial": _column(int, pa.Check.ge(0)),
+            "rater": _column(str, pa.Check.str_length(min_value=1)),
+            "kind": _column(str, pa.Check.isin(["person", "simulated"])),
+            "answer": _column(str, pa.Check.isin(["real", "synthetic", "yes", "no"])),
+            "seconds": _column(float, pa.Check.ge(0)),
+        },
+        unique=["plan", "trial", "rater"],
+        strict=True,
+    ),
     # one row per training of a segmenter: what it saw, how long it took, which checkpoint was kept
     "runs": pa.DataFrameSchema(
         {

@@ -521,6 +521,26 @@ class SuperResolution(_Section):
     )
 
 
+class Export(_Section):
+    """``python -m groundsynth export-chips``: chips as files for others; no stage reads this."""
+
+    formats: Annotated[list[Literal["geotiff", "png", "webdataset"]], Field(min_length=1)] = Field(
+        ["geotiff", "png", "webdataset"], description="what is written; shards hold PNG, captions and facts"
+    )
+    certificate: str | None = Field(
+        None,
+        description="PEM file of the certificate chain that signs C2PA manifests; null leaves pictures unsigned",
+    )
+    key: str | None = Field(None, description="PEM file of its private key; keep it out of the project")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """A certificate and its key come together."""
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key sign together; name both or neither")
+        return self
+
+
 class Minutes(_Section):
     """Planned minutes per stage, all its jobs together; printed beside the measured ones."""
 
@@ -560,6 +580,7 @@ class Study(_Section):
     report: Report
     adapt: Adapt = Adapt()
     super_resolution: SuperResolution = SuperResolution()
+    export: Export = Export()
     minutes: Minutes
 
     @model_validator(mode="after")

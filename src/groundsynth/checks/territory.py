@@ -80,6 +80,11 @@ def read_territory(folder: Path) -> Territory:
     return Territory(names, images, splits, maps)
 
 
+def read_maps(folder: Path, territory: Territory) -> list[np.ndarray]:
+    """Return the reference map of every scene, (h, w) uint8 class codes each, 255 = no label."""
+    return [_read(Path(folder) / "scenes" / name / "map.tif")[0] for name in territory.names]
+
+
 def _read(path: Path) -> np.ndarray:
     with warnings.catch_warnings():
         # a user's own image may lie nowhere in particular

@@ -24,7 +24,7 @@ from groundsynth.models.conditions import Conditions, check_conditions
 from groundsynth.models.denoiser import IMAGE_CHANNELS, Denoiser
 from groundsynth.models.gan_sampling import GENERATORS, latent_walk, sample_gan
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
-from groundsynth.models.solvers import SampleNoise, SamplingSettings, solve
+from groundsynth.models.solvers import SampleNoise, SamplingSettings, raw_output, solve
 from groundsynth.seeds import derive_seed
 from groundsynth.systems import ASKED, GIVEN_MAP, systems_of
 
@@ -142,6 +142,41 @@ def segment(
     return _sample_maps(model, "segment", seeds, settings, device, model.config.whitening.whiten(images))
 
 
+def redraw_region(
+    model: Denoiser,
+    images: np.ndarray,
+    maps: np.ndarray,
+    regions: np.ndarray,
+    seeds: list[int],
+    settings: SamplingSettings,
+    device: torch.device,
+) -> np.ndarray:
+    """Draw part of real images anew, for their maps; every pixel outside stays as it is.
+
+    At each level the belief of the clean image is overwritten with the real one outside the region, so that
+    what is drawn inside continues it (replacement, as in Lugmayr et al. 2022, https://arxiv.org/abs/2201.09865,
+    without its resampling).
+
+    Args:
+        images: (n, h, w, 3) uint8; maps: (n, h, w) uint8; regions: (n, h, w) bool, true where to draw.
+
+    Returns:
+        (n, h, w, 3) uint8.
+
+    Raises:
+        GroundsynthError: maps of another size or legend, or a generator that takes none.
+    """
+    _check_maps(model, "mask", len(seeds), maps)
+    drawn = []
+    for start in tqdm(range(0, len(seeds), settings.batch_size), desc="redrawing", mininterval=5):
+        part = slice(start, start + settings.batch_size)
+        kept = model.config.whitening.whiten(images[part]), torch.from_numpy(~regions[part])[:, None]
+        held = _encode(model, maps[part])
+        x = _sample_batch(model, "mask", seeds[part], settings, device, held, kept=kept)
+        drawn.append(model.config.whitening.restore(x[:, :IMAGE_CHANNELS]))
+    return np.where(regions[..., None], np.concatenate(drawn), images)
+
+
 def draw_maps(
     model: Denoiser, seeds: list[int], settings: SamplingSettings, device: torch.device
 ) -> np.ndarray:
@@ -169,12 +204,14 @@ def _sample_batch(
     held: torch.Tensor | None,
     watch: Callable[[float, torch.Tensor], None] | None = None,
     asked: Conditions | None = None,
+    kept: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Return (n, c, h, w): what moved, sampled, beside what was held.
 
     Args:
         held: clean channels of that part, (n, c, h, w), where a part is held clean.
         asked: what the samples are asked for.
+        kept: clean channels of the part that moves, and (n, 1, h, w) bool where they are known.
     """
     noise = SampleNoise(seeds, model.config.chip_size, device)
     x = noise.draw(model.config.data_channels)
@@ -193,12 +230,19 @@ def _sample_batch(
         states = [torch.full((len(x),), state, device=device) for state in (image_state, mask_state)]
         return model.raw(x, beside, level, *states, asked)[:, moving]
 
-    def predict(part: torch.Tensor, sigma: float) -> torch.Tensor:
+    def guided(part: torch.Tensor, sigma: float) -> torch.Tensor:
         out = ask(part, sigma, mask_state, asked)
         if settings.guidance == 1 or (mask_state != CLEAN and asked is None):
             return out
         free = ask(part, sigma, ABSENT if mask_state == CLEAN else mask_state, None)
         return free + settings.guidance * (out - free)
+
+    def predict(part: torch.Tensor, sigma: float) -> torch.Tensor:
+        out = guided(part, sigma)
+        if kept is None:
+            return out
+        clean, known = (tensor.to(device) for tensor in kept)
+        return torch.where(known, raw_output(part, clean, sigma), out)
 
     x[:, moving] = solve(predict, first, noise, settings, watch)
     return x

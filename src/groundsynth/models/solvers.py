@@ -106,6 +106,12 @@ def clean_belief(x: torch.Tensor, out: torch.Tensor, sigma: float | torch.Tensor
     return x * SIGMA_DATA**2 / total + out * sigma * SIGMA_DATA / total**0.5
 
 
+def raw_output(x: torch.Tensor, clean: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+    """Return the raw output F with which :func:`clean_belief` is ``clean``: its inverse."""
+    total = sigma**2 + SIGMA_DATA**2
+    return (clean - x * SIGMA_DATA**2 / total) * total**0.5 / (sigma * SIGMA_DATA)
+
+
 def solve(
     predict: Predict,
     first: torch.Tensor,
