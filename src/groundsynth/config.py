@@ -341,16 +341,58 @@ class Endpoint(_Section):
     price_answer: Annotated[float, Field(ge=0)] = Field(0, description="price of a million tokens written")
 
 
+class Captioner(_Section):
+    """Writer captioner: a network of this study that sees images alone, trained on the real training chips."""
+
+    starts: Annotated[list[Literal["labeller", "chance"]], Field(min_length=1)] = Field(
+        ["labeller"],
+        description="what its encoder starts from: the labeller's weights, or random ones; of several, validation "
+        "chooses",
+    )
+    styles: Annotated[list[Literal["plain", "rich"]], Field(min_length=1)] = Field(
+        ["plain"],
+        description="layout style of the captions it learns from; of several, validation chooses",
+    )
+    steps: Positive = Field(description="optimiser steps")
+    batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
+    wordings: Positive = Field(4, description="captions of each chip in a step, worded differently")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    validate_every: Positive = Field(description="steps between validations; the best is kept")
+    tuned: bool = Field(False, description="true lets weights taken from the labeller go on learning")
+    width: Annotated[int, Field(ge=32, multiple_of=32)] = Field(
+        128, description="width of the network that writes; 256 and more on a GPU"
+    )
+    layers: Positive = Field(2, description="its layers")
+    beams: Positive = Field(1, description="captions kept side by side while one is written; 1 is greedy")
+    temperature: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="0 takes the likeliest words; higher draws them, by each caption's own seed"
+    )
+    seed: int = Field(0, description="seed of weights and batches")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        60, description="seconds between checkpoints (a killed training resumes from the last)"
+    )
+
+    @model_validator(mode="after")
+    def _decodable(self) -> Self:
+        """Beams and draws exclude each other."""
+        if self.temperature and self.beams > 1:
+            raise ValueError(
+                f"beams = {self.beams} looks for the likeliest words and temperature = {self.temperature:g} draws "
+                "them; set temperature 0 or beams 1"
+            )
+        return self
+
+
 class Caption(_Section):
     """Stage 05: descriptions."""
 
     writers: Annotated[
-        list[Annotated[str, Field(pattern=r"^(layout|(vlm|endpoint):(map|image|both))$")]],
+        list[Annotated[str, Field(pattern=r"^(layout|captioner|(vlm|endpoint):(map|image|both))$")]],
         Field(min_length=1),
     ] = Field(
-        ["layout"],
-        description="who writes: layout reads the map; vlm:image, endpoint:both and so on ask a model that sees "
-        "the map's facts, the image, or both; later stages judge the first",
+        description="who writes: layout reads the map; captioner is this study's own network and sees the image "
+        "alone; vlm:image, endpoint:both and so on ask a model that sees the map's facts, the image, or both; "
+        "later stages judge the first",
     )
     per_chip: Positive = Field(1, description="captions per chip, worded differently")
     style: Literal["words", "numbers"] = Field(
@@ -371,6 +413,7 @@ class Caption(_Section):
         description="the server: url, model, prompt, max_tokens, temperature, concurrent, attempts, timeout, "
         "key_variable, price_prompt, price_answer",
     )
+    captioner: Captioner
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
