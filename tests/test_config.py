@@ -27,6 +27,7 @@ STUDIES = (
     "zion",
     "zion128",
     "single",
+    "single_use",
     "gan",
     "labels",
     "one_hot",

@@ -149,6 +149,10 @@ class Generator(_Section):
     )
     seeds: list[int] = Field([0], description="training seeds; one generator per policy and seed")
     steps: Positive = Field(description="optimiser steps; images gain structure up to tens of thousands")
+    steps_per_use: bool = Field(
+        False,
+        description="true trains a single policy only as long as policy unified, in as many steps, practises that use",
+    )
     batch_size: Positive = Field(8, description="chips per step; 64 and more on a GPU")
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         2e-3, description="peak rate of AdamW; lower it if the loss jumps"
