@@ -347,7 +347,9 @@ class Caption(_Section):
     )
     seed: int = Field(0, description="seed of the wording")
     sentence_encoder: str | None = Field(
-        None, description="folder of a sentence encoder that finds near duplicates; null compares characters"
+        None,
+        description="what finds near duplicates: folder of a sentence encoder, or 'shipped' for the one installed "
+        "with the package; null compares characters, which is quicker",
     )
     vlm: LocalModel | None = Field(
         None, description="the local model: model, prompt, max_tokens, temperature, batch_size"
