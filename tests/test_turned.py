@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_encoder import make_encoder
 
-from groundsynth.captions.turned import describe_turned, turned_tokens
+from groundsynth.captions.turned import describe_turned
 from groundsynth.checks.claims import FALSE, TRUE, check_caption
 from groundsynth.data.turns import turn_map
 from groundsynth.errors import GroundsynthError
@@ -50,13 +49,6 @@ def test_turns_change_places_and_wordings_change_words(captions):
     assert len({captions.of(2, code) for code in range(8)}) == 1  # a wood has no north
     assert len({captions.of(1, 0, wording) for wording in range(3)}) > 1
     assert len(captions.texts) == len(set(captions.texts)) == captions.index.max() + 1
-
-
-def test_what_a_token_table_holds(captions, tmp_path):
-    states, lengths, index = turned_tokens(captions, make_encoder(tmp_path / "encoder"))
-    assert states.shape == (len(captions.texts), lengths.max(), 16)
-    assert lengths.min() > 3
-    np.testing.assert_array_equal(index, captions.index)
 
 
 def test_nothing_to_describe_is_told(maps):

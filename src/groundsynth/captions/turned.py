@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from groundsynth.captions.sentence_tokens import MAX_TOKENS, token_states
 from groundsynth.captions.writers import WriterSettings, make_writer
 from groundsynth.data.turns import TURNS, turn_map
 from groundsynth.errors import GroundsynthError
@@ -70,21 +68,3 @@ def describe_turned(
             texts = writer.write([None] * len(turned), turned, seeds)
             index[:, code, wording] = [number.setdefault(text, len(number)) for text in texts]
     return TurnedCaptions(list(number), index)
-
-
-def turned_tokens(
-    captions: TurnedCaptions,
-    folder: str | Path | None = None,
-    max_tokens: int = MAX_TOKENS,
-    cache: Path | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what a token table holds: states, lengths and the index of texts.
-
-    Args:
-        folder, max_tokens, cache: see :func:`groundsynth.captions.sentence_tokens.token_states`.
-
-    Returns:
-        states (texts, longest, 384) float16, lengths (texts,) int64, index (n, 8, wordings) int64.
-    """
-    states, lengths = token_states(captions.texts, folder, max_tokens, cache)
-    return np.ascontiguousarray(states[:, : lengths.max()]), lengths, captions.index

@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import sparse
 
 from groundsynth.artifacts import metric_row
-from groundsynth.captions.sentence_tokens import sentence_embeddings
+from groundsynth.models.sentence_tokens import sentence_embeddings
 from groundsynth.seeds import rng
 
 NEAR = 0.9  # cosine from which on two captions are near duplicates

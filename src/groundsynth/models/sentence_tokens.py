@@ -155,9 +155,9 @@ def token_states(
     max_tokens: int = MAX_TOKENS,
     cache: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the token states of texts, (n, max_tokens, d) float16, zero behind each end, and lengths (n,) int64.
+    """Return the token states of texts, (n, longest, d) float16, zero behind each end, and lengths (n,) int64.
 
-    Longer texts are cut, with a warning that says how many.
+    Texts of more than ``max_tokens`` are cut, with a warning that says how many.
 
     Args:
         folder, cache: as for :func:`read_sentences`.
@@ -175,10 +175,12 @@ def token_states(
             f"{max(map(len, rows))}); the generator reads the first {max_tokens}",
             stacklevel=2,
         )
-    states = np.zeros((len(texts), max_tokens, read.states.shape[1]), np.float16)
+    rows = [row[:max_tokens] for row in rows]
+    lengths = np.array([len(row) for row in rows], np.int64)
+    states = np.zeros((len(texts), lengths.max(initial=0), read.states.shape[1]), np.float16)
     for place, row in enumerate(rows):
-        states[place, : len(row[:max_tokens])] = read.states[row[:max_tokens]]
-    return states, np.array([min(len(row), max_tokens) for row in rows], np.int64)
+        states[place, : len(row)] = read.states[row]
+    return states, lengths
 
 
 def sentence_embeddings(texts: Sequence[str], folder: str | Path | None = None) -> np.ndarray:
