@@ -44,6 +44,15 @@ SourceName = Literal[
 Architecture = Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus", "PAN"]
 FilterName = Literal["freemask", "confidence", "agreement", "chip", "hardness"]
 SELF_TRAINING = "self_training"  # the set of real chips whose labels are hidden
+#: what system text can be asked for, and which conditions a generator must have learned for it
+ASK_NEEDS: dict[str, tuple[str, ...]] = {
+    "captions": ("text",),
+    "shares": ("shares",),
+    "both": ("text", "shares"),
+    "rare": ("shares",),
+    "shuffled": ("text", "shares"),
+    "nothing": (),
+}
 ClassName = Literal["tree cover", "shrubland", "grassland", "cropland", "built-up", "bare", "water"]
 
 
@@ -143,7 +152,7 @@ def _check_bbox(bbox: tuple[float, float, float, float]) -> None:
 class Generator(_Section):
     """Stage 02: the any-to-any denoiser and its training."""
 
-    policies: list[Literal["unified", "joint", "mask", "image", "spade", "joint_gan"]] = Field(
+    policies: list[Literal["unified", "joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
         ["unified"],
         description="which noise-level pairs a training draws, or which GAN is trained; one generator each",
     )
@@ -168,6 +177,17 @@ class Generator(_Section):
         "bits",
         description="how classes become channels: three bits (SatSynth), or one channel per class",
     )
+    conditions: Literal["none", "shares", "text", "both"] = Field(
+        "none",
+        description="what a generator can be asked for (system text): class shares, captions in words, or both",
+    )
+    wordings: Positive = Field(
+        1,
+        description="captions of each chip under each of eight turns, worded differently; memory grows with it",
+    )
+    shuffle_text: bool = Field(
+        False, description="true gives every chip another one's captions: the control that language must beat"
+    )
     image_noise: tuple[float, float] = Field(
         (-0.9, 1.3), description="mean and sd of ln(sigma) drawn for the image"
     )
@@ -190,7 +210,7 @@ class Generator(_Section):
 class Generate(_Section):
     """Stage 03: sampling."""
 
-    systems: list[Literal["joint", "mask", "image", "spade", "joint_gan"]] = Field(
+    systems: list[Literal["joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
         ["joint", "mask", "image"],
         description="published ways to generate, each a condition of the model or a GAN of its own",
     )
@@ -200,6 +220,13 @@ class Generate(_Section):
         "training",
         description="maps that system mask obeys: real training maps, flipped and turned; also rotated and scaled; "
         "with patches of rare classes laid on; maps of jointly drawn pairs; maps drawn before any image",
+    )
+    asks: Annotated[
+        list[Literal["captions", "shares", "both", "rare", "shuffled", "nothing"]], Field(min_length=1)
+    ] = Field(
+        ["shares", "rare", "nothing"],
+        description="what samples of system text are asked for, in turn: a training chip's caption, its shares, both; "
+        "more of a rare class; the caption of one chip with the shares of another (a control); nothing",
     )
     images_per_map: Positive = Field(
         1, description="images drawn for each map; above 1 their diversity is measured"
@@ -217,8 +244,8 @@ class Generate(_Section):
     )
     guidance: Annotated[float, Field(ge=0)] = Field(
         1.0,
-        description="how strongly system mask obeys its map: 1 as trained, 0 not at all, above 1 more, at the "
-        "price of diversity and of twice the time",
+        description="how strongly system mask obeys its map, and text its request: 1 as trained, 0 not at all, "
+        "above 1 more, at the price of diversity and of twice the time",
     )
     sigma_range: tuple[float, float] = Field(
         (0.2, 80.0), description="lowest and highest noise level; ddpm has its own"
@@ -386,7 +413,7 @@ class Ground(_Section):
 
 
 ARM_PATTERN = (
-    r"^(real|((synthetic:|real\+)(joint|mask|image|spade|joint_gan)|real\+self_training)"
+    r"^(real|((synthetic:|real\+)(joint|mask|image|text|spade|joint_gan)|real\+self_training)"
     r"(:(freemask|confidence|agreement|chip|hardness))?)$"
 )
 
@@ -522,6 +549,7 @@ class Study(_Section):
                 "of them"
             )
         self._systems_have_generators()
+        self._requests_are_understood()
         made = {"real", SELF_TRAINING, *self.generate.systems}
         for arm in self.benchmark.arms:
             system, _, filter_ = arm.removeprefix("synthetic:").removeprefix("real+").partition(":")
@@ -564,6 +592,33 @@ class Study(_Section):
                     f"generate.layouts: '{self.generate.layouts}' maps are drawn by the generator itself, and policy "
                     f"'{policy}' draws none; choose other layouts or train 'unified' alone"
                 )
+
+    def _requests_are_understood(self) -> None:
+        """Conditions have a reader, and samples are asked for nothing that was not learned."""
+        known, policies = self.generator.conditions, self.generator.policies
+        learned = ("text", "shares") if known == "both" else (known,)
+        if "text" in self.generate.systems:
+            if known == "none":
+                raise ValueError(
+                    "generate.systems: 'text' is asked for something, and generator.conditions is 'none'; set it to "
+                    "shares, text or both"
+                )
+            for name in self.generate.asks:
+                missing = [part for part in ASK_NEEDS[name] if part not in learned]
+                if missing:
+                    raise ValueError(
+                        f"generate.asks: '{name}' gives {missing[0]}, and generator.conditions is '{known}'; leave it "
+                        "out or train with both"
+                    )
+        elif known != "none" and not {"unified", "text"} & set(policies):
+            raise ValueError(
+                f"generator.conditions: '{known}' is read by policies unified and text alone, and policies are "
+                f"{policies}; leave it at none"
+            )
+        if self.generator.shuffle_text and "text" not in learned:
+            raise ValueError(
+                f"generator.shuffle_text: conditions '{known}' hold no text to shuffle; leave it false"
+            )
 
     def _check_labeller(self) -> None:
         for section in ("label", "benchmark"):
