@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from groundsynth.legend import CLASSES, COLOURS, SHARE_COLUMNS, colour_map
 from groundsynth.report.style import legend_handles
 
-ON = {"map": "on the generated map", "label": "read off the image by the labeller"}
-WORDS_WIDTH = 44  # letters per line beside a picture
+ON = {"map": "share drawn,\non the generated map", "label": "share read off\nthe image"}
+WORDS_WIDTH = 68  # letters per line beside a picture
 
 
 def plot_turned(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], texts: Sequence[str]) -> Figure:
@@ -24,14 +24,20 @@ def plot_turned(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], texts:
         images: n of (h, w, 3) uint8; maps: n of (h, w) uint8; texts: n captions.
     """
     figure, axes = plt.subplots(
-        len(texts), 3, figsize=(8.6, 1.75 * len(texts)), width_ratios=(1, 1, 2.6), squeeze=False
+        len(texts),
+        3,
+        figsize=(8.6, 1.75 * len(texts) + 0.3),
+        width_ratios=(1, 1, 2.6),
+        squeeze=False,
+        layout="constrained",
     )
     for row, image, labels, text in zip(axes, images, maps, texts, strict=True):
         row[0].imshow(image, interpolation="nearest")
         row[1].imshow(colour_map(labels), interpolation="nearest")
-        row[2].text(0, 0.5, textwrap.fill(text, 1.4 * WORDS_WIDTH), va="center", fontsize=8.5)
+        row[2].text(0, 0.5, textwrap.fill(text, WORDS_WIDTH), va="center", fontsize=8.5)
         for cell in row:
             cell.set_axis_off()
+    figure.legend(handles=legend_handles(), loc="outside lower center", ncols=7, fontsize=8, handlelength=1)
     return figure
 
 
@@ -88,9 +94,7 @@ def plot_asked(shares: pd.DataFrame, classes: Sequence[str]) -> Figure:
             cell.tick_params(labelsize=8)
             if on == "map":
                 cell.set_title(name, fontsize=10, weight="normal", loc="center")
-        row[0].set_ylabel(
-            f"share drawn,\n{words}" if on == "map" else "share read off\nthe image", fontsize=9
-        )
+        row[0].set_ylabel(words, fontsize=9)
     figure.supxlabel("share asked for", fontsize=10)
     return figure
 
