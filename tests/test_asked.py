@@ -20,7 +20,6 @@ from groundsynth.models.asked import (
     TOLD_COLUMNS,
     ask,
     conditions_of,
-    drawable,
     parse_shares,
     raise_share,
     rare_levels,
@@ -199,9 +198,3 @@ def test_a_shard_of_asked_samples_is_traced_to_its_requests(chips, tmp_path):
     np.testing.assert_allclose(shares_of(again), shares_of(asked))
     write_table(asked_table(drawn, None), tmp_path / "none.csv", "asked")
     assert read_table(tmp_path / "none.csv", "asked").empty
-
-
-def test_a_generator_hears_only_what_it_learned():
-    assert drawable("unified", "none") == ("joint", "mask", "image")
-    assert drawable("unified", "text") == ("joint", "mask", "image", "text")
-    assert drawable("spade", "none") == ("spade",)

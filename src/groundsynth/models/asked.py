@@ -27,7 +27,6 @@ from groundsynth.models.conditions import Conditions
 from groundsynth.models.given_maps import LEAST_PIXELS, objects, rare_classes
 from groundsynth.models.sentence_tokens import MAX_TOKENS, token_states
 from groundsynth.seeds import derive_seed, rng
-from groundsynth.systems import ASKED, SYSTEMS_OF
 
 FULL_ASK = {
     "shares": "shares",
@@ -41,11 +40,6 @@ ROUNDING = 1e-3  # by which the sum of shares may miss 1
 
 Describe = Callable[[Sequence[None], Sequence[np.ndarray], Sequence[int]], list[str]]
 UNASKED = np.full(NUM_CLASSES, np.nan)
-
-
-def drawable(policy: str, conditions: str) -> tuple[str, ...]:
-    """Return the systems that a generator of a policy draws; without conditions it cannot be asked."""
-    return tuple(name for name in SYSTEMS_OF[policy] if conditions != "none" or name not in ASKED)
 
 
 def ask(

@@ -22,14 +22,14 @@ from PIL import Image
 
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NUM_CLASSES
-from groundsynth.models.asked import conditions_of, drawable, parse_shares
+from groundsynth.models.asked import conditions_of, parse_shares
 from groundsynth.models.conditions import Conditions
 from groundsynth.models.denoiser import Denoiser, build_denoiser
 from groundsynth.models.sampling import sample_pairs
 from groundsynth.models.sentence_tokens import check_prompt
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.seeds import derive_seed
-from groundsynth.systems import ASKED, GIVEN_MAP
+from groundsynth.systems import ASKED, GIVEN_MAP, systems_of
 
 
 @dataclass
@@ -74,7 +74,7 @@ class GroundsynthPipeline(DiffusionPipeline):
 
     Args:
         denoiser: the network.
-        policy: what it was trained for (a key of ``SYSTEMS_OF``).
+        policy: what it was trained for (see ``systems.py``).
         sampling: ``steps, solver, sigma_range, churn, guidance``: how it draws unless a call says otherwise.
     """
 
@@ -173,7 +173,7 @@ class GroundsynthPipeline(DiffusionPipeline):
         return conditions_of(["" if prompt is None else check_prompt(prompt)], row[None])
 
     def _system(self, mask, system: str | None, asked: bool) -> str:
-        able = drawable(self.config.policy, self.denoiser.denoiser.config.conditions)
+        able = systems_of(self.config.policy, self.denoiser.denoiser.config.conditions)
         free = [name for name in able if name not in GIVEN_MAP]
         if system is None:
             system = "text" if asked else "mask" if mask is not None else (free or able)[0]

@@ -12,13 +12,13 @@ from groundsynth.artifacts import read_table
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES
-from groundsynth.models.asked import FULL_ASK, drawable
+from groundsynth.models.asked import FULL_ASK
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.pipeline import GroundsynthPipeline
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.paths import results_dir, stage_dir
 from groundsynth.report.tables import interval, markdown_table
-from groundsynth.systems import SYSTEMS_OF
+from groundsynth.systems import SYSTEMS_OF, systems_of
 
 FRONT = """---
 library_name: diffusers
@@ -107,7 +107,7 @@ def export_generator(study: Study, generator: str, fold: int, folder: Path) -> P
 def write_card(study: Study, pipeline: GroundsynthPipeline, trained: Path, generator: str) -> str:
     """Return the card of stage 02 with how to call the pipeline and what the study measured of it."""
     settings = pipeline.denoiser.denoiser.config
-    systems, size = drawable(pipeline.config.policy, settings.conditions), settings.chip_size
+    systems, size = systems_of(pipeline.config.policy, settings.conditions), settings.chip_size
     asks = "\n".join(call for part, call in ASKS.items() if settings.conditions in (part, "both"))
     use = USE.format(
         name=generator,
