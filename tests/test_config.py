@@ -320,7 +320,7 @@ def test_a_gan_is_asked_for_its_own_system_alone(root):
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({}, r"systems: 'text' is asked for something, and generator\.conditions is 'none'; set it"),
+        ({"generator.conditions": "none"}, r"conditions: 'none' leaves system 'text' nothing to be asked by"),
         ({"generator.conditions": "text"}, r"asks: 'shares' gives shares, and generator\.conditions is 'text'"),
         (
             {"generator.conditions": "shares", "generate.asks": ["shares", "shuffled"]},
@@ -329,11 +329,6 @@ def test_a_gan_is_asked_for_its_own_system_alone(root):
         (
             {"generator.conditions": "shares", "generator.shuffle_text": True},
             r"shuffle_text: conditions 'shares' hold no text to shuffle",
-        ),
-        (
-            {"generator.conditions": "both", "generator.policies": ["joint", "mask", "image"],
-             "generate.systems": ["joint", "mask", "image"]},
-            r"conditions: 'both' is read by policies unified and text alone",
         ),
         ({"generate.asks": []}, r"generate\.asks"),
     ],

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from groundsynth.errors import GroundsynthError
-from groundsynth.systems import SYSTEMS_OF
+from groundsynth.systems import ASKED, SYSTEMS_OF
 
 STAGES = (
     "01_prepare_data",
@@ -178,15 +178,16 @@ class Generator(_Section):
         description="how classes become channels: three bits (SatSynth), or one channel per class",
     )
     conditions: Literal["none", "shares", "text", "both"] = Field(
-        "none",
-        description="what a generator can be asked for (system text): class shares, captions in words, or both",
-    )
-    wordings: Positive = Field(
-        1,
-        description="captions of each chip under each of eight turns, worded differently; memory grows with it",
+        "shares",
+        description="what policies unified and text are told of a chip besides its pixels: class shares, its "
+        "caption, or one or both of them at random",
     )
     shuffle_text: bool = Field(
         False, description="true gives every chip another one's captions: the control that language must beat"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="numbers a training computes with; auto takes bfloat16 where the device multiplies in it",
     )
     image_noise: tuple[float, float] = Field(
         (-0.9, 1.3), description="mean and sd of ln(sigma) drawn for the image"
@@ -568,6 +569,11 @@ class Study(_Section):
     def _systems_have_generators(self) -> None:
         """Every system is drawn by some generator, every generator draws some system, with what it learned."""
         policies, systems = self.generator.policies, self.generate.systems
+        if self.generator.conditions == "none" and set(ASKED) & {*policies, *systems}:
+            raise ValueError(
+                "generator.conditions: 'none' leaves system 'text' nothing to be asked by; choose 'shares', 'text' or "
+                "'both', or leave 'text' out"
+            )
         for system in systems:
             able = [policy for policy, drawn in SYSTEMS_OF.items() if system in drawn]
             if not set(able) & set(policies):
@@ -594,27 +600,16 @@ class Study(_Section):
                 )
 
     def _requests_are_understood(self) -> None:
-        """Conditions have a reader, and samples are asked for nothing that was not learned."""
-        known, policies = self.generator.conditions, self.generator.policies
+        """Samples are asked for nothing that was not learned, and only captions are shuffled."""
+        known = self.generator.conditions
         learned = ("text", "shares") if known == "both" else (known,)
-        if "text" in self.generate.systems:
-            if known == "none":
+        for name in self.generate.asks if "text" in self.generate.systems else []:
+            missing = [part for part in ASK_NEEDS[name] if part not in learned]
+            if missing:
                 raise ValueError(
-                    "generate.systems: 'text' is asked for something, and generator.conditions is 'none'; set it to "
-                    "shares, text or both"
+                    f"generate.asks: '{name}' gives {missing[0]}, and generator.conditions is '{known}'; leave it "
+                    "out or train with both"
                 )
-            for name in self.generate.asks:
-                missing = [part for part in ASK_NEEDS[name] if part not in learned]
-                if missing:
-                    raise ValueError(
-                        f"generate.asks: '{name}' gives {missing[0]}, and generator.conditions is '{known}'; leave it "
-                        "out or train with both"
-                    )
-        elif known != "none" and not {"unified", "text"} & set(policies):
-            raise ValueError(
-                f"generator.conditions: '{known}' is read by policies unified and text alone, and policies are "
-                f"{policies}; leave it at none"
-            )
         if self.generator.shuffle_text and "text" not in learned:
             raise ValueError(
                 f"generator.shuffle_text: conditions '{known}' hold no text to shuffle; leave it false"
