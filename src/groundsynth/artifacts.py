@@ -97,6 +97,21 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["block"],
         strict=True,
     ),
+    # one row per sample that was asked for something, stage 03: shares are NaN where none were given,
+    # 'told' are those of the map that the prompt describes, 'raised' the rare class that was to be raised or -1
+    "asked": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "kind": _column(str),
+            "prompt": _column(str),
+            "condition": _column(str),
+            "raised": _column(int, pa.Check.in_range(-1, len(SHARE_COLUMNS) - 1)),
+            **{name: _column(float, _fraction, nullable=True) for name in SHARE_COLUMNS},
+            **{f"told_{k}": _column(float, _fraction, nullable=True) for k in range(len(SHARE_COLUMNS))},
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
     # one row per synthetic chip: the map it was made with or from, against the labeller's map
     "agreement": pa.DataFrameSchema(
         {

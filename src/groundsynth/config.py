@@ -44,6 +44,15 @@ SourceName = Literal[
 Architecture = Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus", "PAN"]
 FilterName = Literal["freemask", "confidence", "agreement", "chip", "hardness"]
 SELF_TRAINING = "self_training"  # the set of real chips whose labels are hidden
+#: what system text can be asked for, and which conditions a generator must have learned for it
+ASK_NEEDS: dict[str, tuple[str, ...]] = {
+    "captions": ("text",),
+    "shares": ("shares",),
+    "both": ("text", "shares"),
+    "rare": ("shares",),
+    "shuffled": ("text", "shares"),
+    "nothing": (),
+}
 ClassName = Literal["tree cover", "shrubland", "grassland", "cropland", "built-up", "bare", "water"]
 
 
@@ -177,6 +186,9 @@ class Generator(_Section):
         description="what policies unified and text are told of a chip besides its pixels: class shares, its "
         "caption, or one or both of them at random",
     )
+    shuffle_text: bool = Field(
+        False, description="true gives every chip another one's captions: the control that language must beat"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="numbers a training computes with; auto takes bfloat16 where the device multiplies in it",
@@ -219,6 +231,13 @@ class Generate(_Section):
         description="maps that system mask obeys: real training maps, flipped and turned; also rotated and scaled; "
         "with patches of rare classes laid on; maps of jointly drawn pairs; maps drawn before any image",
     )
+    asks: Annotated[
+        list[Literal["captions", "shares", "both", "rare", "shuffled", "nothing"]], Field(min_length=1)
+    ] = Field(
+        ["shares", "rare", "nothing"],
+        description="what samples of system text are asked for, in turn: a training chip's caption, its shares, both; "
+        "more of a rare class; the caption of one chip with the shares of another (a control); nothing",
+    )
     images_per_map: Positive = Field(
         1, description="images drawn for each map; above 1 their diversity is measured"
     )
@@ -235,8 +254,8 @@ class Generate(_Section):
     )
     guidance: Annotated[float, Field(ge=0)] = Field(
         1.0,
-        description="how strongly system mask obeys its map: 1 as trained, 0 not at all, above 1 more, at the "
-        "price of diversity and of twice the time",
+        description="how strongly system mask obeys its map, and text its request: 1 as trained, 0 not at all, "
+        "above 1 more, at the price of diversity and of twice the time",
     )
     sigma_range: tuple[float, float] = Field(
         (0.2, 80.0), description="lowest and highest noise level; ddpm has its own"
@@ -407,7 +426,9 @@ class Caption(_Section):
     )
     seed: int = Field(0, description="seed of the wording")
     sentence_encoder: str | None = Field(
-        None, description="folder of a sentence encoder that finds near duplicates; null compares characters"
+        None,
+        description="what finds near duplicates: folder of a sentence encoder, or 'shipped' for the one installed "
+        "with the package; null compares characters, which is quicker",
     )
     vlm: LocalModel | None = Field(
         None, description="the local model: model, prompt, max_tokens, temperature, batch_size"
@@ -458,7 +479,7 @@ class Ground(_Section):
 
 
 ARM_PATTERN = (
-    r"^(real|((synthetic:|real\+)(joint|mask|image|spade|joint_gan)|real\+self_training)"
+    r"^(real|((synthetic:|real\+)(joint|mask|image|text|spade|joint_gan)|real\+self_training)"
     r"(:(freemask|confidence|agreement|chip|hardness))?)$"
 )
 
@@ -645,6 +666,7 @@ class Study(_Section):
                 "of them"
             )
         self._systems_have_generators()
+        self._requests_are_understood()
         made = {"real", SELF_TRAINING, *self.generate.systems}
         for arm in self.benchmark.arms:
             system, _, filter_ = arm.removeprefix("synthetic:").removeprefix("real+").partition(":")
@@ -697,6 +719,22 @@ class Study(_Section):
                     f"generate.layouts: '{self.generate.layouts}' maps are drawn by the generator itself, and policy "
                     f"'{policy}' draws none; choose other layouts or train 'unified' alone"
                 )
+
+    def _requests_are_understood(self) -> None:
+        """Samples are asked for nothing that was not learned, and only captions are shuffled."""
+        known = self.generator.conditions
+        learned = ("text", "shares") if known == "both" else (known,)
+        for name in self.generate.asks if "text" in self.generate.systems else []:
+            missing = [part for part in ASK_NEEDS[name] if part not in learned]
+            if missing:
+                raise ValueError(
+                    f"generate.asks: '{name}' gives {missing[0]}, and generator.conditions is '{known}'; leave it "
+                    "out or train with both"
+                )
+        if self.generator.shuffle_text and "text" not in learned:
+            raise ValueError(
+                f"generator.shuffle_text: conditions '{known}' hold no text to shuffle; leave it false"
+            )
 
     def _check_labeller(self) -> None:
         for section in ("label", "benchmark"):
