@@ -17,7 +17,7 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
-from study_commands import check_curve, check_export
+from study_commands import check_curve, check_export, check_measures
 
 from groundsynth.config import STAGES, load_study
 from groundsynth.workflow.code_inputs import package_files
@@ -302,3 +302,4 @@ def test_a_notebook_opened_alone_runs_top_to_bottom(study, tmp_path, stage):
 def test_a_finished_study_has_its_sampling_curve_and_its_pipeline(study):
     check_curve(study.project, surroundings(study.project))
     check_export(study.project, surroundings(study.project))
+    check_measures(study.project, surroundings(study.project))
