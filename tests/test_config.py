@@ -27,8 +27,10 @@ STUDIES = (
     "zion",
     "zion128",
     "single",
+    "single_use",
     "gan",
     "labels",
+    "one_hot",
 )
 
 

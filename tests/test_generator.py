@@ -187,7 +187,7 @@ def test_guidance_runs_from_no_map_to_more_than_the_map(model, chips, monkeypatc
     """With predictions of 1 for a clean map and 0 without one, guidance g answers g."""
     seen = []
 
-    def raw(x, sigma_image, sigma_mask, image_state, mask_state):
+    def raw(x, sigma_image, sigma_mask, image_state, mask_state, conditions):
         return (mask_state == CLEAN).float()[:, None, None, None].expand_as(x)
 
     def record(predict, first, *_):

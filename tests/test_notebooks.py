@@ -77,7 +77,9 @@ def test_it_ends_with_what_was_learned_and_what_was_not(cells):
 
 
 def test_cells_are_short(cells):
-    lengths = [len(source.splitlines()) for source in code_of(cells)]
+    """All but the list of parameters, which has a line for each."""
+    code = [cell for cell in cells if "parameters" not in cell.metadata.get("tags", [])]
+    lengths = [len(source.splitlines()) for source in code_of(code)]
     assert statistics.median(lengths) <= 8
     assert max(lengths) <= 25
 

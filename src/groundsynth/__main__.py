@@ -81,6 +81,61 @@ def build_parser() -> argparse.ArgumentParser:
     curve.add_argument("--output", type=Path, default=Path("results/scratch/sampling_curve"), help="folder")
     curve.set_defaults(command=sampling_command)
 
+    obedience = commands.add_parser(
+        "measure-obedience",
+        help="measure how well trained generators obey maps of unseen chips, and how varied they are then",
+    )
+    obedience.add_argument("study", type=Path, help="config of a study whose stages 01, 02 and 04 have run")
+    obedience.add_argument(
+        "--generator", nargs="+", dest="generators", default=["unified-s0"], help="one or more, in one figure"
+    )
+    obedience.add_argument("--fold", type=int, default=0)
+    obedience.add_argument(
+        "--guidances",
+        nargs="+",
+        type=float,
+        default=[1.0, 1.5, 2.0, 3.0],
+        help="tried where policy is unified",
+    )
+    obedience.add_argument("--images-per-map", type=int, default=4, help="2 or more, for diversity")
+    obedience.add_argument("--maps", type=int, help="most layouts per split; all if left out")
+    obedience.add_argument("--output", type=Path, default=Path("results/scratch/obedience"), help="folder")
+    obedience.set_defaults(command=obedience_command)
+
+    routes = commands.add_parser(
+        "compare-routes",
+        help="draw pairs with image and map together and with the map first, and compare them with real ones",
+    )
+    routes.add_argument(
+        "studies", type=Path, nargs="+", metavar="study",
+        help="config of a study whose stages 01, 02 and 04 have run; more of the same chips to compare, such as "
+        "one_hot",
+    )  # fmt: skip
+    routes.add_argument("--generator", default="unified-s0")
+    routes.add_argument("--fold", type=int, default=0)
+    routes.add_argument("--samples", type=int, default=128, help="pairs per route")
+    routes.add_argument("--output", type=Path, default=Path("results/scratch/routes"), help="folder")
+    routes.set_defaults(command=routes_command)
+
+    double = commands.add_parser(
+        "super-resolve",
+        help="train a second diffusion model that doubles the side of pairs, measure it, and double generated ones",
+    )
+    double.add_argument("study", type=Path, help="config of a study whose stage 01 has run: the fine chips")
+    double.add_argument(
+        "--apply",
+        type=Path,
+        help="config of the study whose generated pairs are doubled; the same if left out",
+    )
+    double.add_argument("--fold", type=int, default=0)
+    double.add_argument("--generator", default="unified-s0")
+    double.add_argument("--system", default="joint")
+    double.add_argument("--samples", type=int, default=128, help="held-out windows it is measured on")
+    double.add_argument(
+        "--output", type=Path, default=Path("results/scratch/super_resolution"), help="folder"
+    )
+    double.set_defaults(command=double_command)
+
     adapt = commands.add_parser(
         "adapt",
         help="fine-tune a pretrained text-to-image pipeline on a study's chips and captions, and draw",
@@ -260,6 +315,47 @@ def sampling_command(arguments: argparse.Namespace) -> None:
     folder = project_root() / arguments.output
     metrics = run_sampling_curve(load_study(arguments.study), wanted, folder)
     print(metrics[["regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def obedience_command(arguments: argparse.Namespace) -> None:
+    """Measure obedience and diversity on unseen layouts; samples already drawn are kept, so a stopped run goes on."""
+    from dataclasses import fields
+
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.obedience_study import Wanted, measure_obedience
+
+    wanted = Wanted(**{field.name: getattr(arguments, field.name) for field in fields(Wanted)})
+    metrics = measure_obedience(load_study(arguments.study), wanted, project_root() / arguments.output)
+    shown = metrics[metrics["class"] == ""]
+    print(shown[["regime", "metric", "arm", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def routes_command(arguments: argparse.Namespace) -> None:
+    """Measure both routes of each study's generator; pairs already drawn are kept, so a stopped run goes on."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.route_study import Wanted, compare_routes
+
+    wanted = Wanted(arguments.generator, arguments.fold, arguments.samples)
+    studies = [load_study(path) for path in arguments.studies]
+    metrics = compare_routes(studies, wanted, project_root() / arguments.output)
+    shown = metrics[metrics["class"] == ""]
+    columns = ["study", "system", "regime", "metric", "arm", "value", "low", "high", "n"]
+    print(shown[columns].to_string(index=False))
+
+
+def double_command(arguments: argparse.Namespace) -> None:
+    """Train by the study's section ``super_resolution`` (resumed if it was stopped), measure, and double."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.super_resolution_study import Wanted, run_super_resolution
+
+    study = load_study(arguments.study)
+    coarse = load_study(arguments.apply) if arguments.apply else study
+    wanted = Wanted(arguments.fold, arguments.generator, arguments.system, arguments.samples)
+    metrics = run_super_resolution(study, coarse, wanted, project_root() / arguments.output)
+    print(metrics[["regime", "metric", "system", "arm", "value", "low", "high", "n"]].to_string(index=False))
 
 
 def adapt_command(arguments: argparse.Namespace) -> None:

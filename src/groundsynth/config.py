@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from groundsynth.errors import GroundsynthError
-from groundsynth.systems import SYSTEMS_OF
+from groundsynth.systems import ASKED, SYSTEMS_OF
 
 STAGES = (
     "01_prepare_data",
@@ -143,12 +143,16 @@ def _check_bbox(bbox: tuple[float, float, float, float]) -> None:
 class Generator(_Section):
     """Stage 02: the any-to-any denoiser and its training."""
 
-    policies: list[Literal["unified", "joint", "mask", "image", "spade", "joint_gan"]] = Field(
+    policies: list[Literal["unified", "joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
         ["unified"],
         description="which noise-level pairs a training draws, or which GAN is trained; one generator each",
     )
     seeds: list[int] = Field([0], description="training seeds; one generator per policy and seed")
     steps: Positive = Field(description="optimiser steps; images gain structure up to tens of thousands")
+    steps_per_use: bool = Field(
+        False,
+        description="true trains a single policy only as long as policy unified, in as many steps, practises that use",
+    )
     batch_size: Positive = Field(8, description="chips per step; 64 and more on a GPU")
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         2e-3, description="peak rate of AdamW; lower it if the loss jumps"
@@ -167,6 +171,20 @@ class Generator(_Section):
     mask_code: Literal["bits", "one_hot"] = Field(
         "bits",
         description="how classes become channels: three bits (SatSynth), or one channel per class",
+    )
+    conditions: Literal["none", "shares", "text", "both"] = Field(
+        "shares",
+        description="what policies unified and text are told of a chip besides its pixels: class shares, its "
+        "caption, or one or both of them at random",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="numbers a training computes with; auto takes bfloat16 where the device multiplies in it",
+    )
+    unlabelled: bool = Field(
+        False,
+        description="true gives policy image real images without a map as well: hidden blocks, and training ground "
+        "with too few labels",
     )
     image_noise: tuple[float, float] = Field(
         (-0.9, 1.3), description="mean and sd of ln(sigma) drawn for the image"
@@ -190,7 +208,7 @@ class Generator(_Section):
 class Generate(_Section):
     """Stage 03: sampling."""
 
-    systems: list[Literal["joint", "mask", "image", "spade", "joint_gan"]] = Field(
+    systems: list[Literal["joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
         ["joint", "mask", "image"],
         description="published ways to generate, each a condition of the model or a GAN of its own",
     )
@@ -327,16 +345,58 @@ class Endpoint(_Section):
     price_answer: Annotated[float, Field(ge=0)] = Field(0, description="price of a million tokens written")
 
 
+class Captioner(_Section):
+    """Writer captioner: a network of this study that sees images alone, trained on the real training chips."""
+
+    starts: Annotated[list[Literal["labeller", "chance"]], Field(min_length=1)] = Field(
+        ["labeller"],
+        description="what its encoder starts from: the labeller's weights, or random ones; of several, validation "
+        "chooses",
+    )
+    styles: Annotated[list[Literal["plain", "rich"]], Field(min_length=1)] = Field(
+        ["plain"],
+        description="layout style of the captions it learns from; of several, validation chooses",
+    )
+    steps: Positive = Field(description="optimiser steps")
+    batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
+    wordings: Positive = Field(4, description="captions of each chip in a step, worded differently")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    validate_every: Positive = Field(description="steps between validations; the best is kept")
+    tuned: bool = Field(False, description="true lets weights taken from the labeller go on learning")
+    width: Annotated[int, Field(ge=32, multiple_of=32)] = Field(
+        128, description="width of the network that writes; 256 and more on a GPU"
+    )
+    layers: Positive = Field(2, description="its layers")
+    beams: Positive = Field(1, description="captions kept side by side while one is written; 1 is greedy")
+    temperature: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="0 takes the likeliest words; higher draws them, by each caption's own seed"
+    )
+    seed: int = Field(0, description="seed of weights and batches")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        60, description="seconds between checkpoints (a killed training resumes from the last)"
+    )
+
+    @model_validator(mode="after")
+    def _decodable(self) -> Self:
+        """Beams and draws exclude each other."""
+        if self.temperature and self.beams > 1:
+            raise ValueError(
+                f"beams = {self.beams} looks for the likeliest words and temperature = {self.temperature:g} draws "
+                "them; set temperature 0 or beams 1"
+            )
+        return self
+
+
 class Caption(_Section):
     """Stage 05: descriptions."""
 
     writers: Annotated[
-        list[Annotated[str, Field(pattern=r"^(layout|(vlm|endpoint):(map|image|both))$")]],
+        list[Annotated[str, Field(pattern=r"^(layout|captioner|(vlm|endpoint):(map|image|both))$")]],
         Field(min_length=1),
     ] = Field(
-        ["layout"],
-        description="who writes: layout reads the map; vlm:image, endpoint:both and so on ask a model that sees "
-        "the map's facts, the image, or both; later stages judge the first",
+        description="who writes: layout reads the map; captioner is this study's own network and sees the image "
+        "alone; vlm:image, endpoint:both and so on ask a model that sees the map's facts, the image, or both; "
+        "later stages judge the first",
     )
     per_chip: Positive = Field(1, description="captions per chip, worded differently")
     style: Literal["words", "numbers"] = Field(
@@ -357,6 +417,7 @@ class Caption(_Section):
         description="the server: url, model, prompt, max_tokens, temperature, concurrent, attempts, timeout, "
         "key_variable, price_prompt, price_answer",
     )
+    captioner: Captioner
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -377,9 +438,22 @@ class Caption(_Section):
 class Ground(_Section):
     """Stage 06: checks and certificates."""
 
-    keep_real: Fraction = Field(0.95, description="share of real validation chips each threshold must keep")
-    held_out_chips: Positive = Field(256, description="real chips a set-level distance is measured against")
+    keep_real: Fraction = Field(
+        0.95, description="share of real windows that all thresholds together should keep"
+    )
+    windows: Positive = Field(
+        180, description="real windows on which thresholds are set, and as many of test blocks to try them on"
+    )
+    held_out_chips: Positive = Field(
+        256, description="chips per set in set-level distances, real or synthetic"
+    )
     kid_subsets: Positive = Field(50, description="random subsets of the kernel distance")
+    embeddings: list[Literal["tsne", "umap"]] = Field(
+        ["tsne", "umap"], description="planes drawn of each feature space; umap compiles for half a minute"
+    )
+    features: str | None = Field(
+        None, description="folder of a vision model, or file of Inception weights, as a further feature space"
+    )
     seed: int = Field(0, description="seed of controls and subsets")
 
 
@@ -465,6 +539,35 @@ class Adapt(_Section):
     )
 
 
+class SuperResolution(_Section):
+    """``python -m groundsynth super-resolve``: pairs of twice the size; no stage reads this."""
+
+    steps: Positive = Field(1500, description="optimiser steps")
+    batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        1e-3, description="peak rate of AdamW, with cosine decay"
+    )
+    channels: Annotated[list[Positive], Field(min_length=1)] = Field(
+        [32, 64], description="U-Net width per resolution, finest first; multiples of 16"
+    )
+    layers_per_block: Positive = Field(1, description="residual blocks per resolution")
+    noise: tuple[float, float] = Field((-0.8, 1.2), description="mean and sd of ln(sigma) drawn in training")
+    augmentation: Annotated[float, Field(ge=0)] = Field(
+        0.3, description="highest noise on the coarse pair in training; 0 believes every flaw of it"
+    )
+    level: Annotated[float, Field(ge=0)] = Field(
+        0.05, description="noise on generated coarse pairs; real ones get none"
+    )
+    ema_decay: Fraction = Field(0.995, description="decay of the averaged weights that are used")
+    sampling_steps: Positive = Field(12, description="solver steps per pair, solver dpmpp_2m")
+    sigma_range: tuple[float, float] = Field((0.02, 40.0), description="lowest and highest noise level")
+    seed: int = Field(0, description="seed of weights, batches and samples")
+    log_every: Positive = Field(20, description="steps between logged losses")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        60, description="seconds between checkpoints (a killed training resumes from the last)"
+    )
+
+
 class Export(_Section):
     """``python -m groundsynth export-chips``: chips as files for others; no stage reads this."""
 
@@ -523,6 +626,7 @@ class Study(_Section):
     benchmark: Benchmark
     report: Report
     adapt: Adapt = Adapt()
+    super_resolution: SuperResolution = SuperResolution()
     export: Export = Export()
     minutes: Minutes
 
@@ -559,6 +663,11 @@ class Study(_Section):
     def _systems_have_generators(self) -> None:
         """Every system is drawn by some generator, every generator draws some system, with what it learned."""
         policies, systems = self.generator.policies, self.generate.systems
+        if self.generator.conditions == "none" and set(ASKED) & {*policies, *systems}:
+            raise ValueError(
+                "generator.conditions: 'none' leaves system 'text' nothing to be asked by; choose 'shares', 'text' or "
+                "'both', or leave 'text' out"
+            )
         for system in systems:
             able = [policy for policy, drawn in SYSTEMS_OF.items() if system in drawn]
             if not set(able) & set(policies):
@@ -572,6 +681,11 @@ class Study(_Section):
                     f"generator.policies: '{policy}' draws {', '.join(SYSTEMS_OF[policy])}, which generate.systems "
                     "leaves out; add it there or leave the policy out"
                 )
+        if self.generator.unlabelled and "image" not in policies:
+            raise ValueError(
+                f"generator.unlabelled: images without a map are learned from by policy 'image' alone, and policies "
+                f"are {', '.join(policies)}; add it there or leave unlabelled out"
+            )
         if "mask" in policies and self.generate.guidance != 1:
             raise ValueError(
                 f"generate.guidance: {self.generate.guidance:g} compares images with and without a map, and policy "

@@ -68,9 +68,17 @@ def concentration(labels: np.ndarray) -> np.ndarray:
     """Return how much each class keeps to each sector, (7, 9) float64 in [-inf, 1].
 
     With a the share of the labelled ground and s the share of the class that lie in the sector,
-    it is (s - a) / (1 - a); 0 where the class is absent or the sector holds all or no ground.
+    it is (s - a) / (1 - a); 0 where the class is absent or the sector holds all or no ground. The
+    array is shared by all who ask about the same map, and cannot be written to.
     """
-    masks = sector_masks(*labels.shape)
+    labels = np.ascontiguousarray(labels)
+    return _concentration(labels.tobytes(), labels.shape, labels.dtype.str)
+
+
+@lru_cache(maxsize=256)  # a caption asks about the same map once per class
+def _concentration(data: bytes, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    labels = np.frombuffer(data, kind).reshape(shape)
+    masks = sector_masks(*shape)
     known = labels != NO_LABEL
     area = masks[:, known].mean(1) if known.any() else np.ones(len(masks))
     found = np.zeros((NUM_CLASSES, len(masks)))
@@ -78,6 +86,7 @@ def concentration(labels: np.ndarray) -> np.ndarray:
     for k in np.flatnonzero(count_classes(labels)):
         inside = masks[:, labels == k].mean(1)
         found[k, usable] = (inside[usable] - area[usable]) / (1 - area[usable])
+    found.flags.writeable = False
     return found
 
 

@@ -27,7 +27,15 @@ POLICIES = {
     "joint": {"joint": 1.0},
     "mask": {"mask": 1.0},
     "image": {"image": 1.0},
+    "text": {"joint": 1.0},  # joint pairs, always with what is known of them
 }
+CONDITIONED = ("unified", "text")  # policies that are told something of a chip besides its pixels
+ASKABLE = (
+    "joint",
+    "independent",
+    "image",
+)  # rows that conditions make sense for: nothing in them says it already
+UNIFIED_UNASKED = 0.5  # share of those rows that policy 'unified' shows no condition
 MASK_FLOOR = 0.1  # a map stays readable under much noise: lower levels teach nothing
 SIGMA_LIMITS = (0.002, 80.0)
 IMAGE_LIKE = 0.7  # share of joint levels drawn like the image's; the others like the map's
@@ -36,12 +44,13 @@ TAIL = 0.1  # share of log-uniform levels up to 80, where layout forms
 
 @dataclass
 class NoiseLevels:
-    """Noise levels and states of one batch, each (n,)."""
+    """Noise levels and states of one batch, each (n,); ``askable`` says which rows conditions make sense for."""
 
     image: torch.Tensor
     mask: torch.Tensor
     image_state: torch.Tensor
     mask_state: torch.Tensor
+    askable: torch.Tensor
 
 
 def draw_levels(
@@ -72,8 +81,9 @@ def draw_levels(
     mask = _draw_sigma(n, mask_noise, generator).clamp(min=MASK_FLOOR)
     same = torch.tensor([name == "joint" for name in names])[row]
     shared = torch.where(torch.rand(n, generator=generator) < IMAGE_LIKE, image, mask)
+    askable = torch.tensor([name in ASKABLE for name in names])[row]
     return NoiseLevels(
-        torch.where(same, shared, image), torch.where(same, shared, mask), states[:, 0], states[:, 1]
+        torch.where(same, shared, image), torch.where(same, shared, mask), states[:, 0], states[:, 1], askable
     )
 
 

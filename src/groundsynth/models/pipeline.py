@@ -23,7 +23,7 @@ from groundsynth.models.denoiser import Denoiser, build_denoiser
 from groundsynth.models.sampling import sample_pairs
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.seeds import derive_seed
-from groundsynth.systems import GIVEN_MAP, SYSTEMS_OF
+from groundsynth.systems import GIVEN_MAP, systems_of
 
 
 @dataclass
@@ -68,7 +68,7 @@ class GroundsynthPipeline(DiffusionPipeline):
 
     Args:
         denoiser: the network.
-        policy: what it was trained for (a key of ``SYSTEMS_OF``).
+        policy: what it was trained for (see ``systems.py``).
         sampling: ``steps, solver, sigma_range, churn, guidance``: how it draws unless a call says otherwise.
     """
 
@@ -144,7 +144,7 @@ class GroundsynthPipeline(DiffusionPipeline):
         return GroundsynthOutput([Image.fromarray(image) for image in drawn[0]], drawn[1], system)
 
     def _system(self, mask, system: str | None) -> str:
-        able = SYSTEMS_OF[self.config.policy]
+        able = systems_of(self.config.policy, self.denoiser.denoiser.config.conditions)
         free = [name for name in able if name not in GIVEN_MAP]
         if system is None:
             system = "mask" if mask is not None else (free or able)[0]

@@ -44,8 +44,8 @@ class SamplingSettings:
         batch_size: samples drawn together; changes no sample.
         churn: S_churn of Karras et al. 2022, for ``heun``; 0 adds no noise, and more than 0.41 × steps
             adds no more than that.
-        guidance: 1 obeys the map as trained, 0 ignores it, more exaggerates the difference
-            (classifier-free guidance, Ho & Salimans 2022, https://arxiv.org/abs/2207.12598).
+        guidance: 1 obeys the map, or what was asked for, as trained, 0 ignores it, more exaggerates the
+            difference (classifier-free guidance, Ho & Salimans 2022, https://arxiv.org/abs/2207.12598).
     """
 
     steps: int

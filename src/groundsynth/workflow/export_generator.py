@@ -17,7 +17,7 @@ from groundsynth.models.pipeline import GroundsynthPipeline
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.paths import results_dir, stage_dir
 from groundsynth.report.tables import interval, markdown_table
-from groundsynth.systems import SYSTEMS_OF
+from groundsynth.systems import SYSTEMS_OF, systems_of
 
 FRONT = """---
 library_name: diffusers
@@ -87,8 +87,8 @@ def export_generator(study: Study, generator: str, fold: int, folder: Path) -> P
 
 def write_card(study: Study, pipeline: GroundsynthPipeline, trained: Path, generator: str) -> str:
     """Return the card of stage 02 with how to call the pipeline and what the study measured of it."""
-    systems = SYSTEMS_OF[pipeline.config.policy]
-    size = pipeline.denoiser.denoiser.config.chip_size
+    settings = pipeline.denoiser.denoiser.config
+    systems, size = systems_of(pipeline.config.policy, settings.conditions), settings.chip_size
     use = USE.format(
         name=generator,
         calls="\n".join(CALLS[name].format(size=size) for name in systems),
