@@ -10,12 +10,14 @@ from groundsynth.checks.forgery import (
     best_threshold,
     box_overlaps,
     draw_regions,
+    forged_batch,
     forgery_rows,
     mark_answers,
     overlaps,
     paste,
 )
 from groundsynth.errors import GroundsynthError
+from groundsynth.models.detector import DetectorSettings, heat_maps, train_localiser
 from groundsynth.models.sampling import redraw_region
 from groundsynth.models.solvers import SamplingSettings, clean_belief, raw_output
 from groundsynth.models.training import new_denoiser
@@ -95,8 +97,8 @@ def brightness(images: np.ndarray) -> np.ndarray:
 
 def test_an_eye_for_brightness_finds_bright_boxes():
     tested = made_up(12, 1)
-    rows, heat = forgery_rows("s", "all", "pasted", brightness, tested, made_up(12, 2))
-    assert heat.shape == (12, 32, 32)
+    rows, heat = forgery_rows("s", "all", "pasted", {"network": brightness}, tested, made_up(12, 2))
+    assert heat["network"].shape == (12, 32, 32)
     found = {(r["metric"], r["regime"]): r["value"] for r in rows}
     assert found["detector_auc", "detector=network;by=hottest"] == 1
     assert found["forgery_iou", "by=network"] > 0.7
@@ -106,7 +108,7 @@ def test_an_eye_for_brightness_finds_bright_boxes():
 
 def test_a_blind_eye_finds_nothing():
     rows, _ = forgery_rows(
-        "s", "all", "pasted", lambda x: np.zeros(x.shape[:3]), made_up(8, 1), made_up(8, 2)
+        "s", "all", "pasted", {"network": lambda x: np.zeros(x.shape[:3])}, made_up(8, 1), made_up(8, 2)
     )
     found = {(r["metric"], r["regime"]): r["value"] for r in rows}
     assert found["detector_auc", "detector=network;by=hottest"] == 0.5
@@ -117,6 +119,21 @@ def test_the_threshold_is_the_best_of_those_tried():
     regions = draw_regions(4, 32, "t")
     heat = regions * 1.0 + np.random.default_rng(0).uniform(0, 0.5, regions.shape)
     assert overlaps(heat > best_threshold(heat, regions), regions).min() > 0.9
+
+
+def test_a_localiser_learns_where_grain_was_pasted():
+    draw = np.random.default_rng(0)
+    real = np.full((20, 32, 32, 3), 100, np.uint8)
+    donors = draw.integers(60, 140, (20, 32, 32, 3)).astype(np.uint8)
+    images, regions = forged_batch(real, donors, 8, draw)
+    assert regions.any((1, 2)).tolist() == [False, True] * 4
+    assert (images[~regions] == 100).all()
+    network = train_localiser(
+        lambda random: forged_batch(real, donors, 8, random), DetectorSettings(steps=25, batch_size=8), CPU
+    )
+    heat = heat_maps(network, images)
+    assert heat[regions].mean() > heat[~regions].mean() + 1
+    assert overlaps(heat > best_threshold(heat, regions), regions)[1::2].mean() > 0.5
 
 
 def test_marks_do_not_notice_what_the_list_does():

@@ -72,6 +72,21 @@ def paste(real: np.ndarray, donors: np.ndarray, regions: np.ndarray) -> np.ndarr
     return (real * (1 - fade) + donors * fade).round().astype(np.uint8)
 
 
+def forged_batch(
+    real: np.ndarray, donors: np.ndarray, size: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return chips to learn from, every other one with a pasted patch, and where: images and bool regions.
+
+    Args:
+        real, donors: (m, h, w, 3) uint8 to draw from; size: chips wanted.
+    """
+    chips, others = (pool[random.integers(len(pool), size=size)] for pool in (real, donors))
+    turns, regions = random.integers(4, size=size), draw_regions(size, real.shape[1], random.integers(2**31))
+    regions[::2] = False
+    chips = np.stack([np.rot90(chip, turn) for chip, turn in zip(chips, turns, strict=True)])
+    return np.where(regions[..., None], paste(chips, others, regions), chips), regions
+
+
 def smooth(heat: np.ndarray) -> np.ndarray:
     """Return heat maps averaged over windows of a sixth of the side, (n, h, w)."""
     side = max(1, round(heat.shape[1] * SMOOTH))
@@ -104,35 +119,44 @@ def box_overlaps(regions: np.ndarray, *names: object) -> np.ndarray:
 
 
 def forgery_rows(
-    study: str, system: str, kind: str, heat: Heat, tested: Forged, learnt: Forged
-) -> tuple[list[dict], np.ndarray]:
-    """Return whether forged chips are told from untouched ones, where, and the smoothed heat maps.
+    study: str, system: str, kind: str, heats: dict[str, Heat], tested: Forged, learnt: Forged
+) -> tuple[list[dict], dict[str, np.ndarray]]:
+    """Return whether forged chips are told from untouched ones, where, and the smoothed heat maps by detector.
 
-    Rows: ``detector_auc`` (arm ``forged:<kind>``, by the hottest place of a chip) and ``forgery_iou`` (arm = kind;
-    regime ``by=network``, and the controls ``by=whole_chip`` and ``by=random_box``).
+    Rows per detector: ``detector_auc`` (arm ``forged:<kind>``, by the hottest place of a chip) and ``forgery_iou``
+    (arm = kind; regime ``by=<detector>``, and the controls ``by=whole_chip`` and ``by=random_box``).
 
     Args:
-        system: what the detector learned from; kind: ``redrawn`` or ``pasted``.
+        system: what the detectors learned from; kind: ``redrawn`` or ``pasted``; heats: detectors by name.
         learnt: forged training chips, on which the threshold is chosen.
     """
-    level = best_threshold(smooth(heat(learnt.images)), learnt.regions)
-    hot, calm = smooth(heat(tested.images)), smooth(heat(tested.real))
-    table, arm = wins(hot.max((1, 2)), calm.max((1, 2))), f"forged:{kind}"
-    low, high = interval(resampled_auc(table, tested.cells, arm))
-    about = {"system": system, "arm": arm, "regime": "detector=network;by=hottest", "low": low, "high": high}
-    rows = [metric_row(study, STAGE, "detector_auc", float(table.mean()), n=2 * len(hot), seeds=1, **about)]
+    rows, shown, arm = [], {}, f"forged:{kind}"
     found = {
-        "network": overlaps(hot > level, tested.regions),
         "whole_chip": tested.regions.mean((1, 2)),
         "random_box": box_overlaps(tested.regions, kind),
     }
+    for name, heat in heats.items():
+        level = best_threshold(smooth(heat(learnt.images)), learnt.regions)
+        shown[name], calm = smooth(heat(tested.images)), smooth(heat(tested.real))
+        found[name] = overlaps(shown[name] > level, tested.regions)
+        table = wins(shown[name].max((1, 2)), calm.max((1, 2)))
+        low, high = interval(resampled_auc(table, tested.cells, arm))
+        about = {
+            "system": system,
+            "arm": arm,
+            "regime": f"detector={name};by=hottest",
+            "low": low,
+            "high": high,
+        }
+        n = 2 * len(calm)
+        rows.append(metric_row(study, STAGE, "detector_auc", float(table.mean()), n=n, seeds=1, **about))
     for name, values in found.items():
         low, high = bootstrap_interval(
             lambda d, v=values: v[d].mean(), len(values), kind, groups=tested.cells
         )
         about = {"system": system, "arm": kind, "regime": f"by={name}", "low": low, "high": high}
         rows.append(metric_row(study, STAGE, "forgery_iou", values.mean(), n=len(values), seeds=1, **about))
-    return rows, hot
+    return rows, shown
 
 
 def mark_answers(study: str, kind: str, tested: Forged) -> list[dict]:

@@ -23,6 +23,7 @@ from groundsynth.seeds import derive_seed, rng
 
 WIDTHS = (24, 32, 48, 48)
 BATCH = 128  # chips scored together
+SETTLING = 8  # batches
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -77,24 +78,74 @@ def train_detector(
             f"a detector tells groups apart and was given {', '.join(groups) or 'none'}"
             f"{f', of which {empty[0]} is empty' if empty else ''}; give it real and synthetic chips"
         )
+    labels = torch.arange(settings.batch_size) % len(groups)
+
+    def draw(random: np.random.Generator) -> tuple[np.ndarray, torch.Tensor]:
+        return _batch(list(groups.values()), settings.batch_size, random, change), labels[:, None, None]
+
+    return _fit(PatchDetector(len(groups)), draw, settings, device)
+
+
+def train_localiser(
+    draw: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]],
+    settings: DetectorSettings,
+    device: torch.device,
+) -> PatchDetector:
+    """Train a network of two classes to say of each place whether it was forged; return it.
+
+    Args:
+        draw: gives a batch: images (n, h, w, 3) uint8 and regions (n, h, w) bool, true where forged.
+    """
+
+    def halved(random: np.random.Generator) -> tuple[np.ndarray, torch.Tensor]:
+        images, regions = draw(random)
+        return images, torch.from_numpy(np.ascontiguousarray(regions[:, ::2, ::2])).long()
+
+    return _fit(PatchDetector(2), halved, settings, device)
+
+
+def _fit(
+    network: PatchDetector,
+    draw: Callable[[np.random.Generator], tuple[np.ndarray, torch.Tensor]],
+    settings: DetectorSettings,
+    device: torch.device,
+) -> PatchDetector:
+    """Train on batches that each step's own random numbers decide; labels spread over a chip's places."""
     torch.manual_seed(derive_seed("detector", settings.seed))
-    network = PatchDetector(len(groups)).to(device)
+    network.apply(_start_anew)
+    network = network.to(device)
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=0.2
     )
-    labels = torch.arange(settings.batch_size, device=device) % len(groups)
     for step in tqdm(range(settings.steps), desc="detector", mininterval=5, leave=False):
-        batch = _batch(
-            list(groups.values()), settings.batch_size, rng("detector", settings.seed, step), change
-        )
-        logits = network(to_tensor(batch).to(device))
-        loss = functional.cross_entropy(logits, labels[:, None, None].expand(-1, *logits.shape[2:]))
+        images, labels = draw(rng("detector", settings.seed, step))
+        logits = network(to_tensor(images).to(device))
+        wanted = labels.to(device).expand(-1, *logits.shape[2:])
+        loss = functional.cross_entropy(logits, wanted)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
+    return _settle(network, draw, settings, device)
+
+
+@torch.no_grad()
+def _settle(network: PatchDetector, draw, settings: DetectorSettings, device: torch.device) -> PatchDetector:
+    """Measure the means and spreads of all layers anew with the final weights: those of training lag behind them."""
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # plain average over the batches below
+    for step in range(SETTLING):
+        images, _ = draw(rng("settle", settings.seed, step))
+        network(to_tensor(images).to(device))
     return network.eval()
+
+
+def _start_anew(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Conv2d):
+        layer.reset_parameters()
 
 
 def _batch(

@@ -74,8 +74,9 @@ def draw_figures(
         ]
         save_figure(
             forgery_figure(chips_, heat), folder / f"forged_{kind}.png",
-            f"Real chips, the same with a region {kind}, and the detector's smoothed heat with the region's outline. "
-            f"Mean overlap (IoU) of what it marks with the region: {rows['by=network']:.2f}; of the whole chip "
+            f"Real chips, the same with a region {kind}, and the smoothed heat of a localiser that learned from pasted "
+            f"patches, with the region's outline. Mean overlap (IoU) of what it marks with the region: "
+            f"{rows['by=localiser']:.2f}; by the detector of whole chips {rows['by=network']:.2f}; of the whole chip "
             f"{rows['by=whole_chip']:.2f}, of a box of the right size anywhere {rows['by=random_box']:.2f}; "
             f"n = {len(heat)}.",
         )  # fmt: skip

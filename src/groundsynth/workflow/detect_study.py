@@ -26,6 +26,7 @@ from groundsynth.models.detector import (
     heat_maps,
     synthetic_scores,
     train_detector,
+    train_localiser,
 )
 from groundsynth.models.device import pick_device
 from groundsynth.models.sampling import redraw_region
@@ -175,7 +176,11 @@ def _attribution(study: str, chips: Chips, training: DetectorSettings, device: t
 def _forgeries(
     study: Study, chips: Chips, network, settings: DetectSettings, device: torch.device
 ) -> tuple[list[dict], dict[str, tuple[Forged, np.ndarray]]]:
-    """Return rows of every way to forge, and the forgeries with their heat maps."""
+    """Return rows of every way to forge, and the forgeries with the localiser's heat maps.
+
+    Two detectors look: the one that learned from whole synthetic chips, and a localiser that learned from patches
+    pasted into training chips; neither learned from redrawn regions.
+    """
     size, n = chips.train.shape[1], settings.forged
     maps = read_maps(stage_dir(study.study, "01_prepare_data", settings.fold), chips.territory)
     some = chips.corners[np.sort(rng("forged", settings.seed).permutation(len(chips.corners))[:n])]
@@ -188,6 +193,11 @@ def _forgeries(
     ways: dict[str, Callable] = {"pasted": partial(_pasted, chips, settings.seed)}
     if "unified" in study.generator.policies or "mask" in study.generator.policies:
         ways = {"redrawn": partial(_redrawn, study, settings, device), **ways}
+    donors = np.concatenate(list(chips.learn.values()))
+    training = DetectorSettings(settings.steps, seed=settings.seed)
+    drawing = partial(forgery.forged_batch, chips.train, donors, training.batch_size)
+    localiser = train_localiser(drawing, training, device)
+    eyes = {"network": partial(heat_maps, network), "localiser": partial(heat_maps, localiser)}
     rows, shown = [], {}
     for kind, forge in ways.items():
         made = {}
@@ -196,11 +206,9 @@ def _forgeries(
             images = forge(part, real, given, regions)
             images = np.where(regions[..., None], match_levels(images, chips.tables), real)
             made[part] = Forged(real, images, regions, cells)
-        found, heat = forgery.forgery_rows(
-            study.study, ALL, kind, partial(heat_maps, network), made["test"], made["train"]
-        )
+        found, heat = forgery.forgery_rows(study.study, ALL, kind, eyes, made["test"], made["train"])
         rows += found + forgery.mark_answers(study.study, kind, made["test"])
-        shown[kind] = (made["test"], heat)
+        shown[kind] = (made["test"], heat["localiser"])
     return rows, shown
 
 
