@@ -480,8 +480,10 @@ class Ground(_Section):
 
 ARM_PATTERN = (
     r"^(real|((synthetic:|real\+)(joint|mask|image|text|spade|joint_gan)|real\+self_training)"
-    r"(:(freemask|confidence|agreement|chip|hardness))?)$"
+    r"(:(freemask|confidence|agreement|chip|hardness|certified|dropped|random))?)$"
 )
+#: chips chosen by their certificates: those kept, those dropped, and as many of either at random
+CERTIFIED_SETS = ("certified", "dropped", "random")
 
 
 class Benchmark(_Section):
@@ -498,7 +500,8 @@ class Benchmark(_Section):
             "real+image",
         ],
         description="training sets compared; 'real' is always the reference; ':<filter>' behind a system takes "
-        "filtered labels, real+self_training the hidden real chips with the labeller's labels",
+        "filtered labels, ':certified', ':dropped' and ':random' equally many chips by their certificates, "
+        "real+self_training the hidden real chips with the labeller's labels",
     )
     ratio: Annotated[float, Field(gt=0)] = Field(
         1.0, description="synthetic per real chip in a mixed arm's batches"
@@ -672,7 +675,13 @@ class Study(_Section):
             system, _, filter_ = arm.removeprefix("synthetic:").removeprefix("real+").partition(":")
             if system not in made:
                 raise ValueError(f"benchmark.arms: '{arm}' uses a system that generate.systems leaves out")
-            if filter_ and filter_ not in self.label.filters:
+            if filter_ in CERTIFIED_SETS:
+                if system == SELF_TRAINING:
+                    raise ValueError(
+                        f"benchmark.arms: '{arm}' asks for certificates, which real chips have none of; take a "
+                        "generating system"
+                    )
+            elif filter_ and filter_ not in self.label.filters:
                 raise ValueError(
                     f"benchmark.arms: '{arm}' uses filter '{filter_}', which label.filters leaves out; add "
                     "it there"
