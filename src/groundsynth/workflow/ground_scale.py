@@ -46,7 +46,9 @@ def multiply(chips: pd.DataFrame, plan: pd.DataFrame, seed: int) -> pd.DataFrame
     """Return the planned copies of chips (any of ``CHIPS`` with a chip_id), named ``<chip_id>-<k>``."""
     found = chips.iloc[plan["chip"]].reset_index(drop=True)
     found["chip_id"] = [f"{name}-{k}" for k, name in enumerate(found["chip_id"])]
-    layers = [name for name in ("mask", "trust") if name in found and isinstance(found[name].iloc[0], np.ndarray)]
+    layers = [
+        name for name in ("mask", "trust") if name in found and isinstance(found[name].iloc[0], np.ndarray)
+    ]
     for column in layers:
         pairs = zip(found[column], plan["code"], strict=True)
         found[column] = [np.ascontiguousarray(turn_and_flip(a[..., None], code)[..., 0]) for a, code in pairs]
