@@ -21,7 +21,7 @@ CURVE = (
 def command(project: Path, around: dict[str, str], *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "groundsynth", *words], cwd=project, text=True, capture_output=True,
-        env=around | {"GROUNDSYNTH_ROOT": str(project)}, timeout=900,
+        env=around | {"GROUNDSYNTH_ROOT": str(project)}, timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

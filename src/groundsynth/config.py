@@ -182,7 +182,7 @@ class Generator(_Section):
         description="how classes become channels: three bits (SatSynth), or one channel per class",
     )
     conditions: Literal["none", "shares", "text", "both"] = Field(
-        "shares",
+        "both",
         description="what policies unified and text are told of a chip besides its pixels: class shares, its "
         "caption, or one or both of them at random",
     )
@@ -221,7 +221,7 @@ class Generate(_Section):
     """Stage 03: sampling."""
 
     systems: list[Literal["joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
-        ["joint", "mask", "image"],
+        ["joint", "mask", "image", "text"],
         description="published ways to generate, each a condition of the model or a GAN of its own",
     )
     samples: Positive = Field(description="synthetic chips per system")
@@ -234,7 +234,7 @@ class Generate(_Section):
     asks: Annotated[
         list[Literal["captions", "shares", "both", "rare", "shuffled", "nothing"]], Field(min_length=1)
     ] = Field(
-        ["shares", "rare", "nothing"],
+        ["captions", "shares", "rare", "nothing"],
         description="what samples of system text are asked for, in turn: a training chip's caption, its shares, both; "
         "more of a rare class; the caption of one chip with the shares of another (a control); nothing",
     )
@@ -495,9 +495,11 @@ class Benchmark(_Section):
             "synthetic:joint",
             "synthetic:mask",
             "synthetic:image",
+            "synthetic:text",
             "real+joint",
             "real+mask",
             "real+image",
+            "real+text",
         ],
         description="training sets compared; 'real' is always the reference; ':<filter>' behind a system takes "
         "filtered labels, ':certified', ':dropped' and ':random' equally many chips by their certificates, "

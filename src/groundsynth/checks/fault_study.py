@@ -16,7 +16,7 @@ from groundsynth.captions.writers import Writer
 from groundsynth.checks.agreement import paired_auc, two_sample_auc
 from groundsynth.checks.certificate import CRITERIA, STAGE, Threshold, judge
 from groundsynth.checks.corruption import STRENGTHS, corrupt
-from groundsynth.checks.evidence import Witness, draw_chips, measure
+from groundsynth.checks.evidence import Witness, class_probabilities, draw_chips, measure
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.checks.samples import Samples, chip_samples
 from groundsynth.checks.territory import Territory
@@ -52,9 +52,10 @@ def measure_faults(
             distances to training ground are taken over from it.
         territory, chips, writer, seed: as in ``corruption.corrupt``.
     """
-    found = {}
+    found, seen = {}, class_probabilities(witness.labeller, samples.images)
     for name, faulty in corrupt(samples, territory, chips, writer, seed, wanted).items():
-        table = measure(faulty, witness, copies=name in COPIES)
+        known = seen if faulty.images is samples.images else None  # one look at images that stay
+        table = measure(faulty, witness, copies=name in COPIES, probabilities=known)
         if name not in COPIES:
             kept = ["nearest_train", "nearest_patch", "nearest_chip"]
             table[kept] = evidence[kept].to_numpy()

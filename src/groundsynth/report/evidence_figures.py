@@ -72,6 +72,7 @@ def plot_faults(metrics: pd.DataFrame) -> Figure:
     sns.heatmap(
         grid, annot=True, fmt=".2f", vmin=0.5, vmax=1, cmap="Blues", cbar=False, ax=left, linewidths=0.5
     )
+    left.grid(visible=False)
     left.set(xlabel="", ylabel="", title="AUC of each check (blank: not touched)")
     left.set_yticklabels([fault.replace("_", " ") for fault in faults], rotation=0)
     left.set_xticklabels([name.replace("_", " ") for name in grid], rotation=35, ha="right")
