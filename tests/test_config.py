@@ -268,7 +268,9 @@ def test_a_generator_of_images_alone_draws_no_layouts(smoke):
 
 
 def test_single_policies_are_asked_only_for_what_they_draw(smoke):
-    study = validate_study(change(smoke, "generator.policies", ["joint", "mask", "image"]))
+    alone = change(smoke, "generator.policies", ["joint", "mask", "image"])
+    alone = change(alone, "generate.systems", ["joint", "mask", "image"])
+    study = validate_study(change(alone, "benchmark.arms", ["real", "real+mask"]))
     made = RuleStage(study, "03_generate").of_fold("chips.parquet")
     folder = "results/smoke/03_generate/fold{fold}"
     assert made == [f"{folder}/{s}-s0/{s}/0/chips.parquet" for s in ("joint", "mask", "image")]
@@ -329,14 +331,13 @@ def test_a_gan_is_asked_for_its_own_system_alone(root):
             r"asks: 'shuffled' gives text, and generator\.conditions is 'shares'; leave it out",
         ),
         (
-            {"generator.conditions": "shares", "generator.shuffle_text": True},
+            {"generator.conditions": "shares", "generate.asks": ["shares"], "generator.shuffle_text": True},
             r"shuffle_text: conditions 'shares' hold no text to shuffle",
         ),
         ({"generate.asks": []}, r"generate\.asks"),
     ],
 )  # fmt: skip
 def test_what_is_asked_must_have_been_learned(smoke, values, says):
-    smoke = change(smoke, "generate.systems", ["joint", "mask", "image", "text"])
     for path, value in values.items():
         smoke = change(smoke, path, value)
     with pytest.raises(GroundsynthError, match=says):
@@ -344,9 +345,8 @@ def test_what_is_asked_must_have_been_learned(smoke, values, says):
 
 
 def test_a_unified_generator_may_be_asked_too(smoke):
-    values = change(smoke, "generate.systems", ["joint", "mask", "image", "text"])
-    study = validate_study(change(values, "generator.conditions", "shares"))
-    assert study.generate.asks == ["shares", "rare", "nothing"]
+    study = validate_study(smoke)
+    assert study.generate.asks == ["captions", "shares", "rare", "nothing"]
     made = RuleStage(study, "03_generate").of_fold("asked.csv")
     assert [path.split("/")[5] for path in made] == ["joint", "mask", "image", "text"]
 
