@@ -135,6 +135,8 @@ def auc_rows(
     rows = []
     checks = [c.column for c in CRITERIA if c.column in own] + ["kappa"]
     for fault, faulty in faults.items():
+        if not fault:
+            continue  # the samples as they are
         if np.isfinite(own[CHECK_FOR[fault]]).any():
             rows.append(_auc_row(study, "auc", system, fault, CHECK_FOR[fault], regime, own, faulty))
         for column in checks:
@@ -147,33 +149,34 @@ def auc_rows(
 
 
 def verdict_rows(
-    study: str, system: str, own: pd.DataFrame, faults: dict[str, pd.DataFrame],
-    thresholds: list[Threshold], regime: str = "",
-) -> list[dict]:  # fmt: skip
+    study: str, system: str, own: pd.DataFrame, faults: dict[str, pd.DataFrame], thresholds: list[Threshold]
+) -> list[dict]:
     """Return ``keep_rate`` of the samples as they are and ``drop_rate`` under every fault, with intervals."""
-    rows = [_rate_row(study, "keep_rate", system, "", own, thresholds, "keep", regime)]
-    rows += [
-        _rate_row(study, "drop_rate", system, fault, faulty, thresholds, "drop", regime)
+    kept = _rate_row(study, "keep_rate", system, "", own, thresholds, "keep")
+    return [kept, *drop_rows(study, system, faults, thresholds)]
+
+
+def drop_rows(
+    study: str, system: str, faults: dict[str, pd.DataFrame], thresholds: list[Threshold]
+) -> list[dict]:
+    """Return ``drop_rate`` under every fault as metric rows; intervals resample units."""
+    return [
+        _rate_row(study, "drop_rate", system, fault, faulty, thresholds, "drop")
         for fault, faulty in faults.items()
+        if fault
     ]
-    return rows
 
 
 def _rate_row(
     study: str, metric: str, system: str, arm: str, table: pd.DataFrame, thresholds: list[Threshold],
-    verdict: str, regime: str,
+    verdict: str,
 ) -> dict:  # fmt: skip
     hits = (judge(table, thresholds)["verdict"] == verdict).to_numpy(float)
+    units = table["unit"].to_numpy(str)
     low, high = bootstrap_interval(
-        lambda draw: hits[draw].mean(),
-        len(hits),
-        metric,
-        system,
-        arm,
-        regime,
-        groups=table["unit"].to_numpy(str),
+        lambda draw: hits[draw].mean(), len(hits), metric, system, arm, groups=units
     )
-    about = dict(system=system, arm=arm, regime=regime, low=low, high=high, n=len(hits))
+    about = dict(system=system, arm=arm, low=low, high=high, n=len(hits))
     return metric_row(study, STAGE, metric, hits.mean(), **about)
 
 
