@@ -209,7 +209,7 @@ class Generator(_Section):
     )
     gan_width: Positive = Field(32, description="a GAN's channels at full resolution; 64 and more on a GPU")
     diversity: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight of a GAN's mode-seeking term; about 1 keeps images of one map apart"
+        0.0, description="weight of GAN spade's mode-seeking term; about 1 keeps images of one map apart"
     )
     log_every: Positive = Field(20, description="steps between logged losses")
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(

@@ -45,7 +45,7 @@ class JointGenerator(nn.Module):
 
     def draw_maps(self, latent: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Return maps of whole classes, (n, 8, h, w) one-hot; gradients are those of the soft scores."""
-        x = self.start(latent).view(len(latent), -1, self.side, self.side)
+        x = self.start(latent).view(len(latent), 4 * self.config.width, self.side, self.side)
         soft = self.layout(x, condition_map(None, latent, noise)).softmax(dim=1)
         hard = nnf.one_hot(soft.argmax(dim=1), SYMBOLS).permute(0, 3, 1, 2).to(soft.dtype)
         return hard + soft - soft.detach()
@@ -68,7 +68,8 @@ class JointGenerator(nn.Module):
     def pair(self, latent: torch.Tensor, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return image and map as the critic sees them, (n, 11, h, w): own maps first, then the given ``labels``."""
         own = self.own_maps(len(latent))
-        maps = torch.cat([self.draw_maps(latent[:own], noise[:own]), labels[own:]], dim=0)
+        drawn = self.draw_maps(latent[:own], noise[:own]) if own else labels[:0]
+        maps = torch.cat([drawn, labels[own:]], dim=0)
         return torch.cat([self.image(latent, noise, maps), maps], dim=1)
 
     def save(self, folder: Path) -> None:

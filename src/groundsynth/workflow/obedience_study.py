@@ -208,7 +208,9 @@ def _figures(
         folder / "obedience.png",
         f"Obedience to unseen maps (the labeller's mIoU on generated images over its mIoU on the real chips of the "
         f"same maps) against diversity (distances between {wanted.images_per_map} images of one map over those "
-        f"between real chips of similar maps). The star is real land; the dashed line {TARGET:g} of its obedience. "
+        f"between real chips of similar maps). The star is real land, whose reference "
+        "maps are not always right: above 1, images show their maps more plainly than it does. Dashed: "
+        f"{TARGET:g} of its obedience. "
         f"Numbers are guidances; the ring is the lowest that reaches the line on validation layouts, or the best "
         f"there. Layouts of {blocks} blocks; bars: 95 % intervals over blocks, paired, and over maps.",
     )
