@@ -98,6 +98,13 @@ def _rows(study: str, folder: Folder) -> list[dict]:
             *[row("keep_rate", 0.6, system=s) for s in ("joint", "mask")],
         ],
         "07_benchmark_segmentation": _scores(row),
+        "08_benchmark_captioning": [
+            row(metric, value + shift, arm=arm, low=value + shift - 0.1, high=value + shift + 0.1,
+                regime="style=words")
+            for metric, value in (("cider", 1.2), ("claim_precision", 0.6), ("claim_recall", 0.7),
+                                  ("dominance_balanced_accuracy", 0.5))
+            for arm, shift in (("real", 0.0), ("synthetic:joint", -0.2), ("real+joint", 0.02))
+        ],
     }  # fmt: skip
     return by_stage[stage]
 

@@ -300,6 +300,7 @@ def test_parameters_of_each_stage(root):
     assert "fold" not in given["09_report"]
     assert {stage for stage in STAGES if "device" in given[stage]} == {
         "02_train_generator", "03_generate", "04_label", "05_caption", "06_ground", "07_benchmark_segmentation",
+        "08_benchmark_captioning",
     }  # fmt: skip
 
 

@@ -176,7 +176,7 @@ def test_editing_a_helper_reruns_only_its_users(study, edited):
     assert not users & set(STAGES[:4])
     edited("src/groundsynth/captions/layout.py", "\n", "\n# another comment\n")
     listed = planned(study.project)
-    assert {"caption", "ground", "report", "pages", "all"} == listed
+    assert {"caption", "ground", "benchmark_captioning", "report", "pages", "all"} == listed
 
 
 def test_a_changed_setting_reruns_its_stage_and_what_follows(study, edited):

@@ -263,6 +263,65 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["arm", "seed", "step"],
         strict=True,
     ),
+    # one row per training of a captioner in the captioning benchmark
+    "captioning_runs": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "style": _column(str, pa.Check.isin(["words", "numbers"])),
+            "fold": _column(int, pa.Check.ge(0)),
+            "real_chips": _column(int, pa.Check.ge(0)),
+            "synthetic_chips": _column(int, pa.Check.ge(0)),
+            "seconds": _column(float, pa.Check.ge(0)),
+            "best_step": _column(int, pa.Check.gt(0)),
+            "val_f1": _column(float, _fraction),
+        },
+        unique=["arm", "seed", "style", "fold"],
+        strict=True,
+    ),
+    # one row per validation of such a training
+    "captioning_history": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "style": _column(str),
+            "step": _column(int, pa.Check.gt(0)),
+            "loss": _column(float),
+            "val_f1": _column(float, _fraction),
+        },
+        unique=["arm", "seed", "style", "step"],
+        strict=True,
+    ),
+    # one row per caption of a test chip in one of its turns, with what it adds to every score
+    "test_captions": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "style": _column(str),
+            "chip_id": _column(str),  # name/turn
+            "block": _column(int),
+            "caption": _column(str),  # empty where nothing was written
+            "clear": _column(bool),  # whether the largest class leads by more than ten points
+            **{
+                name: _column(int, pa.Check.ge(0))
+                for name in ("true", "false", "unchecked", "named", "large")
+            },
+            "dominant": _column(int),
+            "said_dominant": _column(int),
+            **{
+                f"{kind}_{k}": _column(int, pa.Check.ge(0))
+                for kind in ("found", "proposed")
+                for k in range(1, 5)
+            },
+            "length": _column(int, pa.Check.ge(0)),
+            "reference_length": _column(int, pa.Check.ge(0)),
+            "rouge_l": _column(float, _fraction),
+            "cider": _column(float, pa.Check.ge(0)),
+            "meteor": _column(float, _fraction, nullable=True),
+        },
+        unique=["arm", "seed", "style", "chip_id"],
+        strict=True,
+    ),
     # true positives, false positives, false negatives per test chip, class, arm and seed
     "counts": pa.DataFrameSchema(
         {

@@ -26,6 +26,7 @@ STAGES = (
     "05_caption",
     "06_ground",
     "07_benchmark_segmentation",
+    "08_benchmark_captioning",
     "09_report",
 )
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -520,6 +521,44 @@ class Benchmark(_Section):
     bootstrap: Positive = Field(2000, description="resamples of blocks × seeds per interval")
 
 
+CAPTIONING_ARM = r"^(real|(synthetic:|real\+)(joint|mask|image|spade|joint_gan))$"
+
+
+class Captioning(_Section):
+    """Stage 08: what synthetic data is worth to a captioner, every arm from random weights."""
+
+    arms: Annotated[list[Annotated[str, Field(pattern=CAPTIONING_ARM)]], Field(min_length=1)] = Field(
+        ["real", "synthetic:joint", "real+joint"],
+        description="training sets compared; 'real' comes first and is the reference",
+    )
+    ratio: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="synthetic per real chip in a mixed arm's batches"
+    )
+    layout_style: Literal["plain", "rich"] = Field(
+        "plain", description="layout style of the captions to learn from and of the references"
+    )
+    styles: Annotated[list[Literal["words", "numbers"]], Field(min_length=1)] = Field(
+        ["words"],
+        description="how these print shares; captioners that saw percentages (numbers) are trained and reported apart",
+    )
+    encoder: str = Field(
+        "resnet18", description="the part that sees: an encoder of segmentation-models-pytorch"
+    )
+    width: Annotated[int, Field(ge=32, multiple_of=32)] = Field(
+        96, description="width of the network that writes; 256 and more on a GPU"
+    )
+    layers: Positive = Field(2, description="its layers")
+    steps: Positive = Field(description="optimiser steps, the same for every arm")
+    batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
+    wordings: Positive = Field(3, description="captions of each chip in a step, worded differently")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    validate_every: Positive = Field(description="steps between validations; the best is kept")
+    beams: Positive = Field(1, description="captions kept side by side while one is written; 1 is greedy")
+    meteor: bool = Field(True, description="METEOR too, where there is Java; false leaves it out everywhere")
+    seeds: Annotated[list[int], Field(min_length=1)] = Field(description="downstream seeds")
+    bootstrap: Positive = Field(2000, description="resamples of blocks × seeds per interval")
+
+
 class Report(_Section):
     """Stage 09: figures and tables."""
 
@@ -628,6 +667,9 @@ class Minutes(_Section):
     s07_benchmark_segmentation: Minute = Field(
         alias="07_benchmark_segmentation", description="training every arm and seed"
     )
+    s08_benchmark_captioning: Minute = Field(
+        alias="08_benchmark_captioning", description="training captioners of every arm and seed"
+    )
     s09_report: Minute = Field(alias="09_report", description="figures, tables, pages")
 
 
@@ -650,6 +692,7 @@ class Study(_Section):
     caption: Caption
     ground: Ground
     benchmark: Benchmark
+    captioning: Captioning
     report: Report
     adapt: Adapt = Adapt()
     super_resolution: SuperResolution = SuperResolution()
@@ -689,8 +732,13 @@ class Study(_Section):
                     "it there"
                 )
         self._check_labeller()
-        if self.benchmark.arms[:1] != ["real"]:
-            raise ValueError("benchmark.arms: the first arm must be 'real', the reference of all others")
+        for arm in self.captioning.arms:
+            system = arm.removeprefix("synthetic:").removeprefix("real+")
+            if system not in made - {SELF_TRAINING}:
+                raise ValueError(f"captioning.arms: '{arm}' uses a system that generate.systems leaves out")
+        for section in ("benchmark", "captioning"):
+            if getattr(self, section).arms[:1] != ["real"]:
+                raise ValueError(f"{section}.arms: the first arm must be 'real', the reference of all others")
         return self
 
     def _systems_have_generators(self) -> None:
@@ -774,6 +822,7 @@ SECTION_OF = {
     "05_caption": "caption",
     "06_ground": "ground",
     "07_benchmark_segmentation": "benchmark",
+    "08_benchmark_captioning": "captioning",
     "09_report": "report",
 }
 

@@ -49,7 +49,7 @@ def report_dir(study: str) -> Path:
 def study_folders(
     root: Path, folds: list[int], generators: list[str], systems: list[str], shards: int
 ) -> list[Folder]:
-    """Return every folder of stages 01–07 that a study's settings call for, in order of stage."""
+    """Return every folder of stages 01–08 that a study's settings call for, in order of stage."""
     found = []
     for stage in STAGES[:-1]:
         for fold in folds:
