@@ -124,8 +124,16 @@ def test_nothing_to_ask_for(chips):
     with pytest.raises(GroundsynthError, match="no training chips to ask for"):
         ask(["shares"], chips[:0], "text-s0", range(2))
     common = chips[10:]
-    with pytest.raises(GroundsynthError, match="asks 'rare': no class is rare"):
-        ask(["rare"], common, "text-s0", range(2))
+    with pytest.warns(UserWarning, match="no class is rare in the training maps"):
+        asked = ask(["rare", "nothing"], common, "text-s0", range(4))
+    assert asked["kind"].tolist() == ["shares", "nothing"] * 2
+    blank = chips.assign(**dict.fromkeys(SHARE_COLUMNS, 0.0))
+    with pytest.raises(GroundsynthError, match="no training chips to ask for"):
+        ask(["shares"], blank, "text-s0", range(2))
+    some = pd.concat([blank.head(5), chips.tail(3)])
+    assert (
+        ask(["shares"], some, "text-s0", range(20))["condition"].str[-3:].isin(chips["chip_id"].tail(3)).all()
+    )
 
 
 @pytest.mark.parametrize(

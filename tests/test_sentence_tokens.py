@@ -91,6 +91,13 @@ def test_a_legal_prompt_passes(encoder):
     assert lengths.tolist() == [96]
 
 
+def test_no_text_has_no_tokens(encoder):
+    states, lengths = token_states(["", "A lake."], encoder)
+    assert lengths.tolist() == [0, 3]
+    assert not states[0].any()
+    assert token_states([""], encoder)[0].shape == (1, 0, 16)
+
+
 def test_embeddings_of_whole_texts(encoder):
     """Equal texts are equal, order is kept, and padding changes nothing."""
     found = sentence_embeddings(["a lake", "a wood in the north", "A lake"], encoder)

@@ -49,6 +49,19 @@ def test_turns_change_places_and_wordings_change_words(captions):
     assert len({captions.of(2, code) for code in range(8)}) == 1  # a wood has no north
     assert len({captions.of(1, 0, wording) for wording in range(3)}) > 1
     assert len(captions.texts) == len(set(captions.texts)) == captions.index.max() + 1
+    assert captions.described == 3
+
+
+def test_of_very_many_chips_some_are_described(maps, monkeypatch):
+    """Room for 17 captions is room for two chips under eight turns; the third has the empty text."""
+    monkeypatch.setattr("groundsynth.captions.turned.MOST_TEXTS", 17)
+    some = describe_turned(["north", "corner", "wood"], maps)
+    assert some.described == 2
+    left = [chip for chip in range(3) if some.of(chip, 0) == ""]
+    assert len(left) == 1
+    assert (some.index[left] == some.texts.index("")).all()
+    whole = describe_turned(["north", "corner", "wood"], maps, 2)
+    assert whole.described == 1
 
 
 def test_nothing_to_describe_is_told(maps):

@@ -16,7 +16,9 @@ from tqdm.auto import tqdm
 from groundsynth.captions.writers import WriterSettings, make_writer
 from groundsynth.data.turns import TURNS, turn_map
 from groundsynth.errors import GroundsynthError
-from groundsynth.seeds import derive_seed
+from groundsynth.seeds import derive_seed, rng
+
+MOST_TEXTS = 12_000  # captions that are written; as token states they take some 60 kB of memory each
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,17 @@ class TurnedCaptions:
     """Captions of n training chips.
 
     Attributes:
-        texts: every different caption once.
+        texts: every different caption once; '' stands for a chip that was not described.
         index: (n, 8, wordings) int64: which text describes a chip under turn code 0…7 (``data.turns``).
     """
 
     texts: list[str]
     index: np.ndarray
+
+    @property
+    def described(self) -> int:
+        """Number of chips that have captions."""
+        return int((np.array(self.texts) != "")[self.index[:, 0, 0]].sum())
 
     def of(self, chip: int, code: int, wording: int = 0) -> str:
         """Return one caption of one turned chip."""
@@ -45,6 +52,9 @@ def describe_turned(
 ) -> TurnedCaptions:
     """Describe maps under all eight turns by the layout writer.
 
+    Where that would make more than 12,000 captions, as many chips as make fewer are chosen at random, and
+    the others are not described.
+
     Args:
         names: n chip names; with the wording's number they alone decide the choice of words.
         maps: (n, h, w) uint8 class codes or 255.
@@ -59,12 +69,14 @@ def describe_turned(
             f"{len(maps)} maps in {wordings} wordings give no caption; give at least one of each"
         )
     writer = make_writer("layout", settings=WriterSettings(style, layout_style))
-    number: dict[str, int] = {}
-    index = np.empty((len(maps), TURNS, wordings), np.int64)
+    most = max(MOST_TEXTS // (TURNS * wordings), 1)
+    chosen = np.sort(rng("turned", len(maps)).permutation(len(maps))[:most])
+    number = {"": 0} if most < len(maps) else {}
+    index = np.zeros((len(maps), TURNS, wordings), np.int64)
     for code in tqdm(range(TURNS), desc="describing turned maps", mininterval=5):
-        turned = np.stack([turn_map(labels, code) for labels in maps])
+        turned = np.stack([turn_map(maps[i], code) for i in chosen])
         for wording in range(wordings):
-            seeds = [derive_seed("turned", name, wording) for name in names]
+            seeds = [derive_seed("turned", names[i], wording) for i in chosen]
             texts = writer.write([None] * len(turned), turned, seeds)
-            index[:, code, wording] = [number.setdefault(text, len(number)) for text in texts]
+            index[chosen, code, wording] = [number.setdefault(text, len(number)) for text in texts]
     return TurnedCaptions(list(number), index)

@@ -32,7 +32,7 @@ from groundsynth.seeds import rng
 STAGE = "04_label"
 LEAST_SHARE = 0.01  # of the training ground, for a class whose control is judged
 CONFIRMED = 0.5  # share of a patch's pixels that the labeller must read as its class
-FEWEST = 8  # samples below which no skill is stated
+FEWEST = 8  # samples below which neither skill nor gain is stated
 
 
 def all_shares(maps: np.ndarray) -> np.ndarray:
@@ -140,7 +140,7 @@ def measure_prompt_control(
     nothing = drawn[asked["kind"].to_numpy() == "nothing"]
     joint = np.flatnonzero(chips["system"] == "joint")
     prior, name = (nothing, "nothing asked") if len(nothing) else (joint, "joint")
-    if rare.any() and len(prior):
+    if rare.sum() >= FEWEST and len(prior) >= FEWEST:
         own = asked["raised"].to_numpy()[rare], maps[drawn[rare]], readings[drawn[rare]]
         rows += rare_rows(study, *own, maps[prior], readings[prior], name, system="text")
     return rows

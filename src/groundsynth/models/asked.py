@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -53,7 +54,7 @@ def ask(
 
     Args:
         kinds: ``captions``: the caption of a training chip, turned at random; ``shares``: its class shares;
-            ``both``; ``rare``: the shares of the strategy above; ``shuffled``: the caption of one chip and the
+            ``both``; ``rare``: the shares of the strategy above (with a warning ``shares``, where no class is rare); ``shuffled``: the caption of one chip and the
             shares of another, the control; ``nothing``: no condition, the generator's own prior.
         chips: real training chips; ``chip_id``, ``mask`` and ``share_0…6`` are read.
         generator: name of the generator; with the sample's number it decides the draw.
@@ -68,17 +69,25 @@ def ask(
         prompt describes, NaN without one).
 
     Raises:
-        GroundsynthError: an unknown kind, no writer where one is needed, no chip, or no class that is rare.
+        GroundsynthError: an unknown kind, no writer where one is needed, or no chip with a label.
     """
     odd = [kind for kind in kinds if kind not in ASK_NEEDS]
     if odd or not kinds:
         raise GroundsynthError(f"asks {list(kinds)} do not exist; choose from {', '.join(ASK_NEEDS)}")
     if describe is None and any("text" in ASK_NEEDS[kind] for kind in kinds):
         raise GroundsynthError("asks with captions need a writer to word them; give describe")
-    if chips.empty:
+    labelled = chips[list(SHARE_COLUMNS)].sum(axis=1) > 0.5  # else 0: nothing on it has a class
+    table = chips.loc[labelled, ["chip_id", "mask", *SHARE_COLUMNS]].sort_values("chip_id", ignore_index=True)
+    if table.empty:
         raise GroundsynthError("no training chips to ask for; check the split of stage 01")
-    table = chips[["chip_id", "mask", *SHARE_COLUMNS]].sort_values("chip_id", ignore_index=True)
     levels = rare_levels(table) if "rare" in kinds else {}
+    if "rare" in kinds and not levels:
+        warnings.warn(
+            f"no class is rare in the training maps and shows a patch of {LEAST_PIXELS} pixels; samples that would "
+            "ask for more of one ask for a chip's shares",
+            stacklevel=2,
+        )
+        kinds = ["shares" if kind == "rare" else kind for kind in kinds]
     rows = [_ask_one(kinds[index % len(kinds)], table, levels, generator, index) for index in indices]
     spoken = [i for i, row in enumerate(rows) if row["map"] is not None]
     if spoken:
@@ -94,9 +103,6 @@ def rare_levels(chips: pd.DataFrame) -> dict[int, tuple[float, np.ndarray]]:
 
     Classes below 5 % of the labelled pixels are rare (``given_maps``); only chips that show one in a patch of
     at least 6 pixels count.
-
-    Raises:
-        GroundsynthError: no class is rare.
     """
     maps, found = np.stack(chips["mask"]), {}
     for k in rare_classes(maps):
@@ -105,11 +111,6 @@ def rare_levels(chips: pd.DataFrame) -> dict[int, tuple[float, np.ndarray]]:
         if len(shown):
             level = float(np.quantile(shares[shown], RARE_QUANTILE, method="lower"))
             found[k] = (level, shown[shares[shown] >= level])
-    if not found:
-        raise GroundsynthError(
-            f"asks 'rare': no class is rare in the training maps and shows a patch of {LEAST_PIXELS} pixels; choose "
-            "other generate.asks"
-        )
     return found
 
 

@@ -157,7 +157,7 @@ def token_states(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the token states of texts, (n, longest, d) float16, zero behind each end, and lengths (n,) int64.
 
-    Texts of more than ``max_tokens`` are cut, with a warning that says how many.
+    Texts of more than ``max_tokens`` are cut, with a warning that says how many. The text '' has length 0.
 
     Args:
         folder, cache: as for :func:`read_sentences`.
@@ -165,9 +165,9 @@ def token_states(
     Raises:
         GroundsynthError: no readable encoder, or a text that is none (see :func:`check_prompt`).
     """
-    texts = [check_prompt(text) for text in texts]
+    texts = [check_prompt(text) if text != "" else text for text in texts]
     read = read_sentences([s for text in texts for s in split_sentences(text)], folder, cache)
-    rows = [read.rows(text) for text in texts]
+    rows = [read.rows(text) for text in texts]  # of '': none
     cut = sum(len(row) > max_tokens for row in rows)
     if cut:
         warnings.warn(

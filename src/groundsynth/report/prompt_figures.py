@@ -127,7 +127,7 @@ def prompt_findings(metrics: pd.DataFrame) -> str:
         )
     gain = metrics[(metrics["metric"] == "rare_share_gain") & (metrics["class"] == "")]
     change = metrics[metrics["metric"] == "rare_kappa_change"]
-    if len(gain):
+    if len(gain) and len(change):
         row, kappa = gain.iloc[0], change.iloc[0]
         lines.append(
             f"- A rare class that was asked for covers {row['value']:.1f} times [{row['low']:.1f}, {row['high']:.1f}] "
