@@ -380,6 +380,14 @@ class Ground(_Section):
     keep_real: Fraction = Field(0.95, description="share of real validation chips each threshold must keep")
     held_out_chips: Positive = Field(256, description="real chips a set-level distance is measured against")
     kid_subsets: Positive = Field(50, description="random subsets of the kernel distance")
+    contrastive: str | None = Field(
+        "trained",
+        description="who scores image against caption: trained = a small model on the study's real chips, a folder "
+        "or hub name = published CLIP weights, null = nobody",
+    )
+    contrastive_steps: Positive = Field(
+        description="optimiser steps of that small model; 600 and more on a GPU"
+    )
     seed: int = Field(0, description="seed of controls and subsets")
 
 

@@ -7,6 +7,8 @@ a fraction holds while no other fraction of the ladder is nearer; 'about' double
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 #: the fractions English names in one breath; (value, ways to say it)
 LADDER: tuple[tuple[float, tuple[str, ...]], ...] = (
     (1 / 20, ("a twentieth", "one twentieth")),
@@ -42,6 +44,7 @@ def number_range(percent: float, about: bool = False) -> tuple[float, float]:
     return max(percent - half, 0) / 100, min(percent + half, 100) / 100
 
 
+@lru_cache
 def fraction_range(value: float, about: bool = False) -> tuple[float, float]:
     """Return the shares (low, high) that are nearest to ``value`` among the ladder's fractions."""
     rungs = [0.0] + [rung for rung, _ in LADDER]
