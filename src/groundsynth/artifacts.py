@@ -210,6 +210,17 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["chip_id"],
         strict=True,
     ),
+    # one row per chip with a caption: how well a contrastive model thinks the two fit
+    "contrastive": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "system": _column(str),
+            "similarity": _column(float, pa.Check.in_range(-1.001, 1.001)),  # cosine, single precision
+            "match": _column(float, _fraction),
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
     # one row per file of an export, members of its shards too: what it is, and its hashes
     "exported_files": pa.DataFrameSchema(
         {
@@ -234,6 +245,18 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "seconds": _column(float, pa.Check.ge(0)),
         },
         unique=["plan", "trial", "rater"],
+        strict=True,
+    ),
+    # one row per real training chip: what cleaning made of its caption; round -1 = never kept
+    "cleaned": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "verdict": _column(str, pa.Check.isin(["keep", "rewritten", "drop"])),
+            "round": _column(int, pa.Check.ge(-1)),
+            "score": _column(float),
+            "caption": _column(str, pa.Check.str_length(min_value=1)),
+        },
+        unique=["chip_id"],
         strict=True,
     ),
     # one row per training of a segmenter: what it saw, how long it took, which checkpoint was kept

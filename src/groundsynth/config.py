@@ -476,6 +476,14 @@ class Ground(_Section):
     features: str | None = Field(
         None, description="folder of a vision model, or file of Inception weights, as a further feature space"
     )
+    contrastive: str | None = Field(
+        "trained",
+        description="who scores image against caption: trained = a small model on the study's real chips, a folder "
+        "or hub name = published CLIP weights, null = nobody",
+    )
+    contrastive_steps: Positive = Field(
+        description="optimiser steps of that small model; 600 and more on a GPU"
+    )
     seed: int = Field(0, description="seed of controls and subsets")
 
 
@@ -521,7 +529,7 @@ class Benchmark(_Section):
     bootstrap: Positive = Field(2000, description="resamples of blocks × seeds per interval")
 
 
-CAPTIONING_ARM = X
+CAPTIONING_ARM = r"^(real|(synthetic:|real\+)(joint|mask|image|text|spade|joint_gan))$"
 
 
 class Captioning(_Section):
