@@ -39,6 +39,7 @@ from groundsynth.seeds import derive_seed
 MATCHING = 10.0  # weight of feature matching, SPADE's own
 CRITIC_STEP = 8  # pixels between the patches that the critic scores
 CRITIC_NOISE = 0.1  # standard deviation of the noise on images, which have about 1
+PATIENCE = 0.5  # of the critics' rate where a map is drawn as well: sooner sure, they teach it no shapes
 MAP_NOISE = 0.5  # the same on one-hot maps, for the critic of maps alone
 MODULES = ("gan.py", "gan_blocks.py", "gan_training.py", "spade.py", "joint_gan.py", "colour.py")
 COLUMNS = ["step", "loss", "generator", "critic", "matching", "diversity"]
@@ -87,6 +88,8 @@ def new_players(images: np.ndarray, settings: GanSettings, device: torch.device)
     model = new_gan(config).to(device)
     critic = _new_critic(settings).to(device)
     rate, critic_rate = settings.gan_rates
+    if settings.policy == "joint_gan":
+        critic_rate *= PATIENCE
     return Players(
         model,
         critic,
