@@ -159,3 +159,23 @@ def plot_composition(sets: dict[str, Composition]) -> Figure:
             tick.set_color([v / 255 * 0.8 for v in colour])
         ax.grid(visible=False)
     return figure
+
+
+def plot_own_and_wrong(scores: pd.DataFrame) -> Figure:
+    """Draw how a contrastive model scores images with their own captions and with wrong ones.
+
+    Args:
+        scores: long table with ``system``, ``control`` (``own_caption`` first) and ``score`` (cosine).
+    """
+    order = list(scores["control"].unique())
+    names = {control: control.replace("_", " ") for control in order}
+    figure, ax = plt.subplots(figsize=(8, 1.2 + 0.9 * scores["system"].nunique()))
+    sns.boxplot(
+        scores.assign(control=scores["control"].map(names)),
+        x="score", y="system", hue="control", hue_order=list(names.values()), orient="h", ax=ax,
+        palette=["#0072b2", "#d55e00", "#e69f00", "#cc79a7", "#767676"][: len(order)],
+        fliersize=2, linewidth=0.8,
+    )  # fmt: skip
+    ax.set(xlabel="cosine of image and caption", ylabel="")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, fontsize=9)
+    return figure
