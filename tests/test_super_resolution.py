@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
+from groundsynth.artifacts import CHIPS, read_chips, write_chips
 from groundsynth.checks.distribution import power_spectrum_error
 from groundsynth.checks.doubling import image_rows, map_rows
+from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
+from groundsynth.legend import SHARE_COLUMNS, class_shares
 from groundsynth.models.bits import decode_bits
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.models.super_resolution import (
@@ -27,9 +30,11 @@ from groundsynth.models.super_resolution import (
 )
 from groundsynth.report.super_resolution_figures import plot_doubling
 from groundsynth.workflow.super_resolution_study import (
+    Wanted,
     _boxes,
     _gap_words,
     _named,
+    _use,
     pixel_metres,
     scale_gap,
 )
@@ -217,3 +222,33 @@ def test_the_figure_has_a_row_per_way(chips):
     coarse = halve_images(images), halve_maps(maps)
     assert len(plot_doubling(*coarse, images, maps, (images, maps)).axes) == 7 * 2
     assert len(plot_doubling(*coarse, images, maps).axes) == 5 * 2
+
+
+def test_generated_pairs_are_doubled_and_say_where_they_come_from(model, chips, root, tmp_path, monkeypatch):
+    study = load_study(root / "config" / "smoke.yaml")
+    monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
+    images, maps = halve_images(chips[0][:2]), halve_maps(chips[1][:2])
+    shares = pd.DataFrame([class_shares(m) for m in maps], columns=list(SHARE_COLUMNS))
+    drawn = shares.assign(
+        chip_id=["a", "b"], image=list(images), mask=list(maps), system="joint", generator="unified-s0", seed=[1, 2],
+        condition="", condition_transform=-1, no_label_rate=0.0, model_hash="abc",
+    )  # fmt: skip
+    real = shares.assign(
+        chip_id=["r", "s"], image=list(images), mask=list(maps), labelled=1.0, scene="x", split="train", block=0,
+        row=0, col=0, crs="EPSG:3358", **{f"transform_{k}": 30.0 for k in "abcdef"},
+    )  # fmt: skip
+    stages = tmp_path / "results" / "smoke"
+    write_chips(real[list(CHIPS["real"])], stages / "01_prepare_data" / "fold0" / "chips.parquet", "real")
+    path = stages / "03_generate" / "fold0" / "unified-s0" / "joint" / "0" / "chips.parquet"
+    write_chips(drawn[list(CHIPS["synthetic"])], path, "synthetic")
+    folder = tmp_path / "out"
+    model.save(folder / "model")
+    _use(study, study, Wanted(0, "unified-s0", "joint", 4), model, folder, CPU)
+    doubled = read_chips(folder / "chips.parquet", "synthetic")
+    assert doubled["chip_id"].tolist() == ["a-x2", "b-x2"]
+    assert doubled["image"].iloc[0].shape == (32, 32, 3)
+    assert doubled["model_hash"].str.startswith("abc+").all()
+    np.testing.assert_allclose(
+        doubled[list(SHARE_COLUMNS)].to_numpy(), [class_shares(m) for m in doubled["mask"]], atol=1e-6
+    )
+    assert "2 times finer on the ground" in (folder / "generated.txt").read_text()
