@@ -17,7 +17,7 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
-from study_commands import check_curve, check_export
+from study_commands import check_curve, check_export, check_marks_and_detectors
 
 from groundsynth.config import STAGES, load_study
 from groundsynth.workflow.code_inputs import package_files
@@ -302,3 +302,8 @@ def test_a_notebook_opened_alone_runs_top_to_bottom(study, tmp_path, stage):
 def test_a_finished_study_has_its_sampling_curve_and_its_pipeline(study):
     check_curve(study.project, surroundings(study.project))
     check_export(study.project, surroundings(study.project))
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_exported_checked_and_detected(study):
+    check_marks_and_detectors(study.project, surroundings(study.project))
