@@ -33,6 +33,7 @@ include: "workflow/rules/04_label.smk"
 include: "workflow/rules/05_caption.smk"
 include: "workflow/rules/06_ground.smk"
 include: "workflow/rules/07_benchmark_segmentation.smk"
+include: "workflow/rules/08_benchmark_captioning.smk"
 include: "workflow/rules/09_report.smk"
 include: "workflow/rules/09_pages.smk"
 

@@ -48,15 +48,22 @@ def sets(*wrong: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(readings), np.stack(maps)
 
 
-def test_layouts_are_spread_over_blocks_and_have_no_holes():
-    table = chips(["val"] * 5 + ["train"], [1, 1, 1, 2, 3, 4]).assign(labelled=[1, 1, 1, 1, 0.5, 1])
-    assert unseen_layouts(table, "val", 0.99, None)["chip_id"].tolist() == ["c0", "c3", "c1", "c2"]
-    assert unseen_layouts(table, "val", 0.99, 2)["block"].tolist() == [1, 2]
-    with pytest.raises(GroundsynthError, match="no hidden chip is labelled on 99%"):
-        unseen_layouts(table, "hidden", 0.99, None)
+def test_layouts_are_spread_over_blocks_and_their_holes_are_filled():
+    table = chips(["val"] * 5 + ["train"], [1, 1, 1, 2, 3, 4]).assign(labelled=[1, 1, 1, 0.5, 0, 1])
+    table["mask"] = [np.array([[0, 255, 255], [0, 255, 4]], np.uint8)] * 6
+    found = unseen_layouts(table, "val", None)
+    assert found["chip_id"].tolist() == ["c0", "c3", "c1", "c2"], "one without a label is no layout"
+    assert found["given"][0].tolist() == [[0, 0, 4], [0, 0, 4]] or found["given"][0].tolist() == [
+        [0, 0, 4],
+        [0, 4, 4],
+    ]
+    assert found["mask"][0].tolist() == [[0, 255, 255], [0, 255, 4]]
+    assert unseen_layouts(table, "val", 2)["block"].tolist() == [1, 2]
+    with pytest.raises(GroundsynthError, match="no hidden chip has a label"):
+        unseen_layouts(table, "hidden", None)
     for split in ("train", "test"):
         with pytest.raises(GroundsynthError, match=f"split '{split}' measure no generator"):
-            unseen_layouts(table, split, 0.99, None)
+            unseen_layouts(table, split, None)
 
 
 def test_the_ratio_of_two_mious_by_hand():

@@ -1,5 +1,6 @@
 """Doubling pairs: halving by hand, training resumed, sampling one by one, measured against plain enlargement."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from groundsynth.checks.distribution import power_spectrum_error
 from groundsynth.checks.doubling import image_rows, map_rows
 from groundsynth.errors import GroundsynthError
+from groundsynth.models.bits import decode_bits
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.models.super_resolution import (
     SuperResolution,
@@ -68,15 +70,25 @@ def test_halving_by_hand():
 
 
 def test_what_is_learned_is_what_bicubic_lacks(model, chips):
-    """Detail has standard deviation 0.5 along each axis; with the enlarged coarse image it is the whole."""
+    """Detail has standard deviation 0.5 in each channel; with the enlarged coarse pair it is the whole."""
     pairs = training_pairs(model, *chips)
     assert pairs.shape == (16, 12, 32, 32)
     assert pairs[:, :3].std((0, 2, 3)).numpy() == pytest.approx([0.5] * 3, rel=0.01)
     detail = torch.tensor(model.config.detail)[:, None, None] / 0.5
-    whole = pairs[:, 6:9] + pairs[:, :3] * detail
-    off = np.abs(model.config.whitening.restore(whole).astype(int) - chips[0])
+    whole = pairs[:, 6:] + pairs[:, :6] * detail
+    off = np.abs(model.config.whitening.restore(whole[:, :3]).astype(int) - chips[0])
     assert off.max() <= 1
-    assert set(np.unique(pairs[:, 3:6])) == {-0.5, 0.5}
+    np.testing.assert_array_equal(decode_bits(whole[:, 3:], model.config.codes), chips[1])
+
+
+def test_a_model_that_draws_no_detail_repeats_the_map(model, chips):
+    """All detail zero: the image is bicubic but for the means it keeps, the map is repeated."""
+    mute = copy.deepcopy(model)
+    for part in (mute.head[-1].weight, mute.head[-1].bias):
+        torch.nn.init.zeros_(part)
+    coarse = halve_images(chips[0][:2]), halve_maps(chips[1][:2])
+    _, labels = super_resolve(mute, *coarse, [1, 2], replace(SOLVING, steps=12), CPU)
+    assert (labels == double_maps(coarse[1])).mean() > 0.99
 
 
 def test_killed_training_resumes_on_the_same_path(chips, tmp_path):

@@ -51,6 +51,17 @@ def build_parser() -> argparse.ArgumentParser:
     cutting.add_argument("--output", type=Path, default=Path("results/scratch/cutting"), help="folder")
     cutting.set_defaults(command=cutting_command)
 
+    scale = commands.add_parser(
+        "ground-benchmark",
+        help="time stage 06, and its memory, on more and more samples made from a finished study's",
+    )
+    scale.add_argument("study", type=Path, help="config of a study whose stages 01 to 05 have run")
+    scale.add_argument("--samples", type=int, nargs="+", default=[1000, 2500, 10_000])
+    scale.add_argument("--fold", type=int, default=0)
+    scale.add_argument("--threads", type=int, default=2)
+    scale.add_argument("--output", type=Path, default=Path("results/scratch/ground_scale"), help="folder")
+    scale.set_defaults(command=scale_command)
+
     curve = commands.add_parser(
         "sampling-curve",
         help="measure quality and speed of a trained generator by solver and steps, churn and guidance",
@@ -293,6 +304,19 @@ def publish_command(arguments: argparse.Namespace) -> None:
     from groundsynth.report.publish import publish_study
 
     print(publish_study(arguments.study))
+
+
+def scale_command(arguments: argparse.Namespace) -> None:
+    """Measure, and write ``metrics.csv``: seconds and peak memory of stage 06 by number of samples."""
+    from groundsynth.artifacts import write_metrics
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.ground_scale import scale_rows, time_ground
+
+    folder, study = project_root() / arguments.output, load_study(arguments.study)
+    measured = time_ground(study, arguments.fold, folder, arguments.samples, arguments.threads)
+    write_metrics(scale_rows(study.study, measured), folder / "metrics.csv")
+    print(measured.to_string(index=False))
 
 
 def cutting_command(arguments: argparse.Namespace) -> None:

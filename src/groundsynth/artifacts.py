@@ -97,6 +97,21 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["block"],
         strict=True,
     ),
+    # one row per sample that was asked for something, stage 03: shares are NaN where none were given,
+    # 'told' are those of the map that the prompt describes, 'raised' the rare class that was to be raised or -1
+    "asked": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "kind": _column(str),
+            "prompt": _column(str),
+            "condition": _column(str),
+            "raised": _column(int, pa.Check.in_range(-1, len(SHARE_COLUMNS) - 1)),
+            **{name: _column(float, _fraction, nullable=True) for name in SHARE_COLUMNS},
+            **{f"told_{k}": _column(float, _fraction, nullable=True) for k in range(len(SHARE_COLUMNS))},
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
     # one row per synthetic chip: the map it was made with or from, against the labeller's map
     "agreement": pa.DataFrameSchema(
         {
@@ -195,6 +210,17 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["chip_id"],
         strict=True,
     ),
+    # one row per chip with a caption: how well a contrastive model thinks the two fit
+    "contrastive": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "system": _column(str),
+            "similarity": _column(float, pa.Check.in_range(-1.001, 1.001)),  # cosine, single precision
+            "match": _column(float, _fraction),
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
     # one row per file of an export, members of its shards too: what it is, and its hashes
     "exported_files": pa.DataFrameSchema(
         {
@@ -219,6 +245,18 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "seconds": _column(float, pa.Check.ge(0)),
         },
         unique=["plan", "trial", "rater"],
+        strict=True,
+    ),
+    # one row per real training chip: what cleaning made of its caption; round -1 = never kept
+    "cleaned": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "verdict": _column(str, pa.Check.isin(["keep", "rewritten", "drop"])),
+            "round": _column(int, pa.Check.ge(-1)),
+            "score": _column(float),
+            "caption": _column(str, pa.Check.str_length(min_value=1)),
+        },
+        unique=["chip_id"],
         strict=True,
     ),
     # one row per training of a segmenter: what it saw, how long it took, which checkpoint was kept
@@ -246,6 +284,65 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "val_miou": _column(float, _fraction),
         },
         unique=["arm", "seed", "step"],
+        strict=True,
+    ),
+    # one row per training of a captioner in the captioning benchmark
+    "captioning_runs": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "style": _column(str, pa.Check.isin(["words", "numbers"])),
+            "fold": _column(int, pa.Check.ge(0)),
+            "real_chips": _column(int, pa.Check.ge(0)),
+            "synthetic_chips": _column(int, pa.Check.ge(0)),
+            "seconds": _column(float, pa.Check.ge(0)),
+            "best_step": _column(int, pa.Check.gt(0)),
+            "val_f1": _column(float, _fraction),
+        },
+        unique=["arm", "seed", "style", "fold"],
+        strict=True,
+    ),
+    # one row per validation of such a training
+    "captioning_history": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "style": _column(str),
+            "step": _column(int, pa.Check.gt(0)),
+            "loss": _column(float),
+            "val_f1": _column(float, _fraction),
+        },
+        unique=["arm", "seed", "style", "step"],
+        strict=True,
+    ),
+    # one row per caption of a test chip in one of its turns, with what it adds to every score
+    "test_captions": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "style": _column(str),
+            "chip_id": _column(str),  # name/turn
+            "block": _column(int),
+            "caption": _column(str),  # empty where nothing was written
+            "clear": _column(bool),  # whether the largest class leads by more than ten points
+            **{
+                name: _column(int, pa.Check.ge(0))
+                for name in ("true", "false", "unchecked", "named", "large")
+            },
+            "dominant": _column(int),
+            "said_dominant": _column(int),
+            **{
+                f"{kind}_{k}": _column(int, pa.Check.ge(0))
+                for kind in ("found", "proposed")
+                for k in range(1, 5)
+            },
+            "length": _column(int, pa.Check.ge(0)),
+            "reference_length": _column(int, pa.Check.ge(0)),
+            "rouge_l": _column(float, _fraction),
+            "cider": _column(float, pa.Check.ge(0)),
+            "meteor": _column(float, _fraction, nullable=True),
+        },
+        unique=["arm", "seed", "style", "chip_id"],
         strict=True,
     ),
     # true positives, false positives, false negatives per test chip, class, arm and seed

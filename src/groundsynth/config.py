@@ -26,6 +26,7 @@ STAGES = (
     "05_caption",
     "06_ground",
     "07_benchmark_segmentation",
+    "08_benchmark_captioning",
     "09_report",
 )
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -44,6 +45,15 @@ SourceName = Literal[
 Architecture = Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus", "PAN"]
 FilterName = Literal["freemask", "confidence", "agreement", "chip", "hardness"]
 SELF_TRAINING = "self_training"  # the set of real chips whose labels are hidden
+#: what system text can be asked for, and which conditions a generator must have learned for it
+ASK_NEEDS: dict[str, tuple[str, ...]] = {
+    "captions": ("text",),
+    "shares": ("shares",),
+    "both": ("text", "shares"),
+    "rare": ("shares",),
+    "shuffled": ("text", "shares"),
+    "nothing": (),
+}
 ClassName = Literal["tree cover", "shrubland", "grassland", "cropland", "built-up", "bare", "water"]
 
 
@@ -173,9 +183,12 @@ class Generator(_Section):
         description="how classes become channels: three bits (SatSynth), or one channel per class",
     )
     conditions: Literal["none", "shares", "text", "both"] = Field(
-        "shares",
+        "both",
         description="what policies unified and text are told of a chip besides its pixels: class shares, its "
         "caption, or one or both of them at random",
+    )
+    shuffle_text: bool = Field(
+        False, description="true gives every chip another one's captions: the control that language must beat"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
@@ -197,7 +210,7 @@ class Generator(_Section):
     )
     gan_width: Positive = Field(32, description="a GAN's channels at full resolution; 64 and more on a GPU")
     diversity: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight of a GAN's mode-seeking term; about 1 keeps images of one map apart"
+        0.0, description="weight of GAN spade's mode-seeking term; about 1 keeps images of one map apart"
     )
     log_every: Positive = Field(20, description="steps between logged losses")
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
@@ -209,7 +222,7 @@ class Generate(_Section):
     """Stage 03: sampling."""
 
     systems: list[Literal["joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
-        ["joint", "mask", "image"],
+        ["joint", "mask", "image", "text"],
         description="published ways to generate, each a condition of the model or a GAN of its own",
     )
     samples: Positive = Field(description="synthetic chips per system")
@@ -218,6 +231,13 @@ class Generate(_Section):
         "training",
         description="maps that system mask obeys: real training maps, flipped and turned; also rotated and scaled; "
         "with patches of rare classes laid on; maps of jointly drawn pairs; maps drawn before any image",
+    )
+    asks: Annotated[
+        list[Literal["captions", "shares", "both", "rare", "shuffled", "nothing"]], Field(min_length=1)
+    ] = Field(
+        ["captions", "shares", "rare", "nothing"],
+        description="what samples of system text are asked for, in turn: a training chip's caption, its shares, both; "
+        "more of a rare class; the caption of one chip with the shares of another (a control); nothing",
     )
     images_per_map: Positive = Field(
         1, description="images drawn for each map; above 1 their diversity is measured"
@@ -235,8 +255,8 @@ class Generate(_Section):
     )
     guidance: Annotated[float, Field(ge=0)] = Field(
         1.0,
-        description="how strongly system mask obeys its map: 1 as trained, 0 not at all, above 1 more, at the "
-        "price of diversity and of twice the time",
+        description="how strongly system mask obeys its map, and text its request: 1 as trained, 0 not at all, "
+        "above 1 more, at the price of diversity and of twice the time",
     )
     sigma_range: tuple[float, float] = Field(
         (0.2, 80.0), description="lowest and highest noise level; ddpm has its own"
@@ -407,7 +427,9 @@ class Caption(_Section):
     )
     seed: int = Field(0, description="seed of the wording")
     sentence_encoder: str | None = Field(
-        None, description="folder of a sentence encoder that finds near duplicates; null compares characters"
+        None,
+        description="what finds near duplicates: folder of a sentence encoder, or 'shipped' for the one installed "
+        "with the package; null compares characters, which is quicker",
     )
     vlm: LocalModel | None = Field(
         None, description="the local model: model, prompt, max_tokens, temperature, batch_size"
@@ -454,13 +476,23 @@ class Ground(_Section):
     features: str | None = Field(
         None, description="folder of a vision model, or file of Inception weights, as a further feature space"
     )
+    contrastive: str | None = Field(
+        "trained",
+        description="who scores image against caption: trained = a small model on the study's real chips, a folder "
+        "or hub name = published CLIP weights, null = nobody",
+    )
+    contrastive_steps: Positive = Field(
+        description="optimiser steps of that small model; 600 and more on a GPU"
+    )
     seed: int = Field(0, description="seed of controls and subsets")
 
 
 ARM_PATTERN = (
-    r"^(real|((synthetic:|real\+)(joint|mask|image|spade|joint_gan)|real\+self_training)"
-    r"(:(freemask|confidence|agreement|chip|hardness))?)$"
+    r"^(real|((synthetic:|real\+)(joint|mask|image|text|spade|joint_gan)|real\+self_training)"
+    r"(:(freemask|confidence|agreement|chip|hardness|certified|dropped|random))?)$"
 )
+#: chips chosen by their certificates: those kept, those dropped, and as many of either at random
+CERTIFIED_SETS = ("certified", "dropped", "random")
 
 
 class Benchmark(_Section):
@@ -472,12 +504,15 @@ class Benchmark(_Section):
             "synthetic:joint",
             "synthetic:mask",
             "synthetic:image",
+            "synthetic:text",
             "real+joint",
             "real+mask",
             "real+image",
+            "real+text",
         ],
         description="training sets compared; 'real' is always the reference; ':<filter>' behind a system takes "
-        "filtered labels, real+self_training the hidden real chips with the labeller's labels",
+        "filtered labels, ':certified', ':dropped' and ':random' equally many chips by their certificates, "
+        "real+self_training the hidden real chips with the labeller's labels",
     )
     ratio: Annotated[float, Field(gt=0)] = Field(
         1.0, description="synthetic per real chip in a mixed arm's batches"
@@ -490,6 +525,44 @@ class Benchmark(_Section):
     batch_size: Positive = Field(8, description="chips per step; 16 and more on a GPU")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
     validate_every: Positive = Field(description="steps between validations; the best is kept")
+    seeds: Annotated[list[int], Field(min_length=1)] = Field(description="downstream seeds")
+    bootstrap: Positive = Field(2000, description="resamples of blocks × seeds per interval")
+
+
+CAPTIONING_ARM = r"^(real|(synthetic:|real\+)(joint|mask|image|text|spade|joint_gan))$"
+
+
+class Captioning(_Section):
+    """Stage 08: what synthetic data is worth to a captioner, every arm from random weights."""
+
+    arms: Annotated[list[Annotated[str, Field(pattern=CAPTIONING_ARM)]], Field(min_length=1)] = Field(
+        ["real", "synthetic:joint", "real+joint"],
+        description="training sets compared; 'real' comes first and is the reference",
+    )
+    ratio: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="synthetic per real chip in a mixed arm's batches"
+    )
+    layout_style: Literal["plain", "rich"] = Field(
+        "plain", description="layout style of the captions to learn from and of the references"
+    )
+    styles: Annotated[list[Literal["words", "numbers"]], Field(min_length=1)] = Field(
+        ["words"],
+        description="how these print shares; captioners that saw percentages (numbers) are trained and reported apart",
+    )
+    encoder: str = Field(
+        "resnet18", description="the part that sees: an encoder of segmentation-models-pytorch"
+    )
+    width: Annotated[int, Field(ge=32, multiple_of=32)] = Field(
+        96, description="width of the network that writes; 256 and more on a GPU"
+    )
+    layers: Positive = Field(2, description="its layers")
+    steps: Positive = Field(description="optimiser steps, the same for every arm")
+    batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
+    wordings: Positive = Field(3, description="captions of each chip in a step, worded differently")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    validate_every: Positive = Field(description="steps between validations; the best is kept")
+    beams: Positive = Field(1, description="captions kept side by side while one is written; 1 is greedy")
+    meteor: bool = Field(True, description="METEOR too, where there is Java; false leaves it out everywhere")
     seeds: Annotated[list[int], Field(min_length=1)] = Field(description="downstream seeds")
     bootstrap: Positive = Field(2000, description="resamples of blocks × seeds per interval")
 
@@ -602,6 +675,9 @@ class Minutes(_Section):
     s07_benchmark_segmentation: Minute = Field(
         alias="07_benchmark_segmentation", description="training every arm and seed"
     )
+    s08_benchmark_captioning: Minute = Field(
+        alias="08_benchmark_captioning", description="training captioners of every arm and seed"
+    )
     s09_report: Minute = Field(alias="09_report", description="figures, tables, pages")
 
 
@@ -624,6 +700,7 @@ class Study(_Section):
     caption: Caption
     ground: Ground
     benchmark: Benchmark
+    captioning: Captioning
     report: Report
     adapt: Adapt = Adapt()
     super_resolution: SuperResolution = SuperResolution()
@@ -645,19 +722,31 @@ class Study(_Section):
                 "of them"
             )
         self._systems_have_generators()
+        self._requests_are_understood()
         made = {"real", SELF_TRAINING, *self.generate.systems}
         for arm in self.benchmark.arms:
             system, _, filter_ = arm.removeprefix("synthetic:").removeprefix("real+").partition(":")
             if system not in made:
                 raise ValueError(f"benchmark.arms: '{arm}' uses a system that generate.systems leaves out")
-            if filter_ and filter_ not in self.label.filters:
+            if filter_ in CERTIFIED_SETS:
+                if system == SELF_TRAINING:
+                    raise ValueError(
+                        f"benchmark.arms: '{arm}' asks for certificates, which real chips have none of; take a "
+                        "generating system"
+                    )
+            elif filter_ and filter_ not in self.label.filters:
                 raise ValueError(
                     f"benchmark.arms: '{arm}' uses filter '{filter_}', which label.filters leaves out; add "
                     "it there"
                 )
         self._check_labeller()
-        if self.benchmark.arms[:1] != ["real"]:
-            raise ValueError("benchmark.arms: the first arm must be 'real', the reference of all others")
+        for arm in self.captioning.arms:
+            system = arm.removeprefix("synthetic:").removeprefix("real+")
+            if system not in made - {SELF_TRAINING}:
+                raise ValueError(f"captioning.arms: '{arm}' uses a system that generate.systems leaves out")
+        for section in ("benchmark", "captioning"):
+            if getattr(self, section).arms[:1] != ["real"]:
+                raise ValueError(f"{section}.arms: the first arm must be 'real', the reference of all others")
         return self
 
     def _systems_have_generators(self) -> None:
@@ -698,6 +787,22 @@ class Study(_Section):
                     f"'{policy}' draws none; choose other layouts or train 'unified' alone"
                 )
 
+    def _requests_are_understood(self) -> None:
+        """Samples are asked for nothing that was not learned, and only captions are shuffled."""
+        known = self.generator.conditions
+        learned = ("text", "shares") if known == "both" else (known,)
+        for name in self.generate.asks if "text" in self.generate.systems else []:
+            missing = [part for part in ASK_NEEDS[name] if part not in learned]
+            if missing:
+                raise ValueError(
+                    f"generate.asks: '{name}' gives {missing[0]}, and generator.conditions is '{known}'; leave it "
+                    "out or train with both"
+                )
+        if self.generator.shuffle_text and "text" not in learned:
+            raise ValueError(
+                f"generator.shuffle_text: conditions '{known}' hold no text to shuffle; leave it false"
+            )
+
     def _check_labeller(self) -> None:
         for section in ("label", "benchmark"):
             if getattr(self, section).architecture == "PAN" and self.data.chip_size < 128:
@@ -725,6 +830,7 @@ SECTION_OF = {
     "05_caption": "caption",
     "06_ground": "ground",
     "07_benchmark_segmentation": "benchmark",
+    "08_benchmark_captioning": "captioning",
     "09_report": "report",
 }
 

@@ -15,12 +15,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from groundsynth.artifacts import metric_row
 from groundsynth.benchmark.intervals import Score, block_counts, bootstrap, interval
 from groundsynth.benchmark.metrics import count_chips, mean_iou
 from groundsynth.errors import GroundsynthError
-from groundsynth.legend import CLASSES
+from groundsynth.legend import CLASSES, NO_LABEL
 from groundsynth.seeds import rng
 
 STAGE = "04_label"
@@ -28,31 +29,41 @@ TARGET = 0.9  # obedience that counts as enough
 RESAMPLES = 2000
 
 
-def unseen_layouts(chips: pd.DataFrame, split: str, least_labelled: float, most: int | None) -> pd.DataFrame:
+def unseen_layouts(chips: pd.DataFrame, split: str, most: int | None) -> pd.DataFrame:
     """Return real chips of one split whose maps a generator is to obey, spread evenly over blocks.
+
+    Generators learned from maps without holes, so the map that is ``given`` has them filled; scores leave
+    those pixels out all the same, since ``mask`` has no label there.
 
     Args:
         chips: real chips (``CHIPS['real']``).
         split: ``val`` or ``hidden``; no other may be used to measure a generator.
-        least_labelled: share of labelled pixels, as of the chips that generators learned from; a map with
-            holes asks for something that they were never taught.
         most: layouts at most; None takes all.
+
+    Returns:
+        the chips, with a column ``given`` (h, w) uint8.
 
     Raises:
         GroundsynthError: another split, or no such chip.
     """
     if split not in ("val", "hidden"):
         raise GroundsynthError(f"layouts of split '{split}' measure no generator; take val or hidden")
-    found = chips[(chips["split"] == split) & (chips["labelled"] >= least_labelled)]
+    found = chips[(chips["split"] == split) & (chips["labelled"] > 0)]
     if found.empty:
         raise GroundsynthError(
-            f"no {split} chip is labelled on {least_labelled:.0%} of its pixels; lower data.min_labelled_train, or "
-            "use smaller chips"
+            f"no {split} chip has a label, and a layout needs one; use smaller chips or more scenes"
         )
     found = found.sort_values(["block", "chip_id"])
     turn = found.groupby("block").cumcount()  # first chips of all blocks, then second ones
     order = np.lexsort((found["chip_id"], turn))
-    return found.iloc[order[:most]].reset_index(drop=True)
+    found = found.iloc[order[:most]].reset_index(drop=True)
+    return found.assign(given=[fill_holes(mask) for mask in found["mask"]])
+
+
+def fill_holes(labels: np.ndarray) -> np.ndarray:
+    """Return a map (h, w) whose unlabelled pixels take the class of the nearest labelled one."""
+    nearest = ndimage.distance_transform_edt(labels == NO_LABEL, return_distances=False, return_indices=True)
+    return labels[tuple(nearest)]
 
 
 def swap_layouts(maps: np.ndarray, images_per_map: int) -> np.ndarray:

@@ -134,7 +134,7 @@ def _run_once(
     views = [np.stack(part[name].tolist()) for part in (data.val, data.test) for name in ("image", "mask")]
     tokens = words[0].backend_tokenizer.to_str()
     settings = (arm, seed, style, data.fold, training, ratio, layout_style, beams, device.type, tokens)
-    path = kept / f"{run_key(settings, arrays + views, CODE)}.npz"
+    path = kept / f"{run_key(settings, arrays + views, (*CODE, 'captioning/benchmark.py'))}.npz"
     found = load_run(path, TABLES)
     if found is not None:
         return CaptioningResult(*(found[0][name] for name in TABLES))

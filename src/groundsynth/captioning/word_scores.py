@@ -57,12 +57,11 @@ def java_works() -> bool:
         return False
 
 
-def word_table(captions: Sequence[str], references: Sequence[Sequence[str]], meteor: bool) -> pd.DataFrame:
-    """Return one row per caption: ``BLEU_COLUMNS`` and ``MEANS`` (``meteor`` NaN where it is not asked for).
+def word_table(captions: Sequence[str], references: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Return one row per caption: ``BLEU_COLUMNS``, ``rouge_l`` and ``cider``.
 
     Args:
         captions: n texts; one may be empty. references: at least one for each.
-        meteor: whether to compute METEOR, which needs :func:`java_works`.
     """
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
     from pycocoevalcap.cider.cider import Cider
@@ -78,7 +77,6 @@ def word_table(captions: Sequence[str], references: Sequence[Sequence[str]], met
     ours, theirs = {i: [text] for i, text in enumerate(said)}, dict(enumerate(known))
     table["rouge_l"] = Rouge().compute_score(theirs, ours)[1]
     table["cider"] = Cider().compute_score(theirs, ours)[1]
-    table["meteor"] = _meteor(theirs, ours) if meteor else np.nan
     return table
 
 
@@ -87,12 +85,18 @@ def _bleu_row(part: dict) -> list[float]:
     return [*part["correct"], *part["guess"], part["testlen"], closest]
 
 
-def _meteor(references: dict, captions: dict) -> list[float]:
+def meteor_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """Return METEOR of each caption, in [0, 1]; it needs :func:`java_works`.
+
+    Its start takes several seconds, so ask once for all captions.
+    """
     from pycocoevalcap.meteor.meteor import Meteor
 
+    said = {i: [plain_tokens(text)] for i, text in enumerate(captions)}
+    known = {i: [plain_tokens(text) for text in texts] for i, texts in enumerate(references)}
     scorer = Meteor()
     try:
-        return scorer.compute_score(references, captions)[1]
+        return scorer.compute_score(known, said)[1]
     finally:
         for stream in (scorer.meteor_p.stdout, scorer.meteor_p.stderr):
             stream.close()

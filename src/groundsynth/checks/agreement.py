@@ -103,8 +103,8 @@ def paired_auc(
     wins = _wins(own, other)
 
     def resampled(draw: np.ndarray) -> float:
-        times = np.bincount(draw, minlength=len(own)) / len(draw)
-        return float(times @ wins @ times)
+        times = np.bincount(draw, minlength=len(own))
+        return float(times @ wins @ times / len(draw) ** 2)
 
     shared = None if units is None else np.asarray(units)[good]
     low, high = bootstrap_interval(resampled, len(own), "auc", *names, groups=shared)
@@ -122,9 +122,9 @@ def two_sample_auc(
     wins, generator = _wins(first, second), rng("two_sample", *names)
 
     def resampled(draw: np.ndarray) -> float:
-        times = np.bincount(draw, minlength=len(first)) / len(first)
+        times = np.bincount(draw, minlength=len(first))
         others = np.bincount(generator.integers(len(second), size=len(second)), minlength=len(second))
-        return float(times @ wins @ others / len(second))
+        return float(times @ wins @ others / (len(first) * len(second)))
 
     low, high = bootstrap_interval(resampled, len(first), "auc", *names)
     return _auc(first, second), low, high, len(first) + len(second)

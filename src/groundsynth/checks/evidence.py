@@ -113,24 +113,35 @@ def learn_captions(witness: Witness, real: Samples, seed: int) -> Witness:
     return replace(witness, match=fit_caption_match(real.captions, facts, real.overlap(), seed))
 
 
-def measure(samples: Samples, witness: Witness, own_map: bool = True, copies: bool = True) -> pd.DataFrame:
+def measure(
+    samples: Samples, witness: Witness, own_map: bool = True, copies: bool = True,
+    probabilities: np.ndarray | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Return every column of the evidence for n samples, 256 at a time.
 
     Args:
         own_map: False where the map *is* the labeller's reading: then image against map and against caption
             would be a circle, and both stay empty.
         copies: whether to search the training ground, which takes most of the time.
+        probabilities: the labeller's, (n, 7, h, w), where they are known already.
 
     Returns:
         one row per sample: the columns above, ``kappa`` (Cohen's, of reading and map), ``nearest_chip``
         (where the nearest window lies), and the columns of ``witness.scorers``.
     """
-    parts = [_measure(part, witness, own_map, copies) for part in _parts(samples)]
+    parts, start = [], 0
+    for part in _parts(samples):
+        known = None if probabilities is None else probabilities[start : start + len(part)]
+        parts.append(_measure(part, witness, own_map, copies, known))
+        start += len(part)
     return pd.concat(parts, ignore_index=True)
 
 
-def _measure(samples: Samples, witness: Witness, own_map: bool, copies: bool) -> pd.DataFrame:
-    probabilities = class_probabilities(witness.labeller, samples.images)
+def _measure(
+    samples: Samples, witness: Witness, own_map: bool, copies: bool, probabilities: np.ndarray | None
+) -> pd.DataFrame:
+    if probabilities is None:
+        probabilities = class_probabilities(witness.labeller, samples.images)
     table = pd.DataFrame({"trust": probabilities.max(1).mean((1, 2), dtype=np.float64)})
     table["caption_of_map"] = caption_precisions(samples.captions, samples.maps)
     table["unlike_real"] = witness.typical.distances(samples.images)

@@ -16,7 +16,7 @@ from groundsynth.captions.writers import Writer
 from groundsynth.checks.agreement import paired_auc, two_sample_auc
 from groundsynth.checks.certificate import CRITERIA, STAGE, Threshold, judge
 from groundsynth.checks.corruption import STRENGTHS, corrupt
-from groundsynth.checks.evidence import Witness, draw_chips, measure
+from groundsynth.checks.evidence import Witness, class_probabilities, draw_chips, measure
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.checks.samples import Samples, chip_samples
 from groundsynth.checks.territory import Territory
@@ -52,9 +52,10 @@ def measure_faults(
             distances to training ground are taken over from it.
         territory, chips, writer, seed: as in ``corruption.corrupt``.
     """
-    found = {}
+    found, seen = {}, class_probabilities(witness.labeller, samples.images)
     for name, faulty in corrupt(samples, territory, chips, writer, seed, wanted).items():
-        table = measure(faulty, witness, copies=name in COPIES)
+        known = seen if faulty.images is samples.images else None  # one look at images that stay
+        table = measure(faulty, witness, copies=name in COPIES, probabilities=known)
         if name not in COPIES:
             kept = ["nearest_train", "nearest_patch", "nearest_chip"]
             table[kept] = evidence[kept].to_numpy()
@@ -134,6 +135,8 @@ def auc_rows(
     rows = []
     checks = [c.column for c in CRITERIA if c.column in own] + ["kappa"]
     for fault, faulty in faults.items():
+        if not fault:
+            continue  # the samples as they are
         if np.isfinite(own[CHECK_FOR[fault]]).any():
             rows.append(_auc_row(study, "auc", system, fault, CHECK_FOR[fault], regime, own, faulty))
         for column in checks:
@@ -146,33 +149,34 @@ def auc_rows(
 
 
 def verdict_rows(
-    study: str, system: str, own: pd.DataFrame, faults: dict[str, pd.DataFrame],
-    thresholds: list[Threshold], regime: str = "",
-) -> list[dict]:  # fmt: skip
+    study: str, system: str, own: pd.DataFrame, faults: dict[str, pd.DataFrame], thresholds: list[Threshold]
+) -> list[dict]:
     """Return ``keep_rate`` of the samples as they are and ``drop_rate`` under every fault, with intervals."""
-    rows = [_rate_row(study, "keep_rate", system, "", own, thresholds, "keep", regime)]
-    rows += [
-        _rate_row(study, "drop_rate", system, fault, faulty, thresholds, "drop", regime)
+    kept = _rate_row(study, "keep_rate", system, "", own, thresholds, "keep")
+    return [kept, *drop_rows(study, system, faults, thresholds)]
+
+
+def drop_rows(
+    study: str, system: str, faults: dict[str, pd.DataFrame], thresholds: list[Threshold]
+) -> list[dict]:
+    """Return ``drop_rate`` under every fault as metric rows; intervals resample units."""
+    return [
+        _rate_row(study, "drop_rate", system, fault, faulty, thresholds, "drop")
         for fault, faulty in faults.items()
+        if fault
     ]
-    return rows
 
 
 def _rate_row(
     study: str, metric: str, system: str, arm: str, table: pd.DataFrame, thresholds: list[Threshold],
-    verdict: str, regime: str,
+    verdict: str,
 ) -> dict:  # fmt: skip
     hits = (judge(table, thresholds)["verdict"] == verdict).to_numpy(float)
+    units = table["unit"].to_numpy(str)
     low, high = bootstrap_interval(
-        lambda draw: hits[draw].mean(),
-        len(hits),
-        metric,
-        system,
-        arm,
-        regime,
-        groups=table["unit"].to_numpy(str),
+        lambda draw: hits[draw].mean(), len(hits), metric, system, arm, groups=units
     )
-    about = dict(system=system, arm=arm, regime=regime, low=low, high=high, n=len(hits))
+    about = dict(system=system, arm=arm, low=low, high=high, n=len(hits))
     return metric_row(study, STAGE, metric, hits.mean(), **about)
 
 

@@ -14,7 +14,8 @@ A folder written by :meth:`Captioner.save_pretrained` is a transformers model wi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import logging
 
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NUM_CLASSES
@@ -208,8 +210,9 @@ class Captioner:
 
     def save_pretrained(self, folder: Path) -> None:
         """Write model and tokenizer as transformers does."""
-        self.network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        with _no_bars():
+            self.network.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
 
     @classmethod
     def from_pretrained(cls, folder: Path, device: torch.device | str = "cpu") -> Captioner:
@@ -219,7 +222,8 @@ class Captioner:
             GroundsynthError: no captioner there, or a damaged one.
         """
         try:
-            network = VisionEncoderDecoderModel.from_pretrained(folder, local_files_only=True)
+            with _no_bars():
+                network = VisionEncoderDecoderModel.from_pretrained(folder, local_files_only=True)
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -227,6 +231,18 @@ class Captioner:
                 f"{folder}: not a captioner ({reason}); name a folder that Captioner.save_pretrained wrote"
             ) from None
         return cls(network.to(device).eval(), tokenizer)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar for a single small file."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def build_captioner(
@@ -255,7 +271,8 @@ def build_captioner(
     decoder = GPT2Config(
         vocab_size=len(tokenizer), n_positions=longest + 1, n_embd=shape.width, n_layer=shape.layers,
         n_head=shape.width // 32, n_inner=2 * shape.width, activation_function="relu", attn_pdrop=0.0,
-        embd_pdrop=DROPOUT, resid_pdrop=DROPOUT, is_decoder=True, add_cross_attention=True, **marks,
+        embd_pdrop=DROPOUT, resid_pdrop=DROPOUT, is_decoder=True, add_cross_attention=True,
+        bos_token_id=marks["bos_token_id"], eos_token_id=marks["eos_token_id"], pad_token_id=None,
     )  # fmt: skip
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     config.decoder_start_token_id, config.pad_token_id = marks["bos_token_id"], marks["pad_token_id"]

@@ -20,7 +20,6 @@ from groundsynth.legend import NUM_CLASSES
 TEXT_WIDTH = 384  # of a token state of the sentence encoder
 CONDITION_WIDTH = 128  # of a token that the denoiser attends to
 KINDS = ("none", "shares", "text", "both")  # what a training may see
-UNASKED = 0.12  # share of a batch that is shown no condition, so that guidance has something to compare with
 ONE_OF_TWO = 0.35  # where both are known: share that is shown the text alone, and the shares alone
 
 
@@ -133,20 +132,17 @@ def check_conditions(conditions: Conditions, n: int, kind: str) -> None:
 
 
 def drop_conditions(
-    conditions: Conditions, kind: str, askable: torch.Tensor, unasked: float, generator: torch.Generator
+    conditions: Conditions, kind: str, told: torch.Tensor, generator: torch.Generator
 ) -> Conditions:
     """Return what a training batch is shown of what is known of its chips.
 
     Args:
         kind: ``shares``, ``text`` or ``both``.
-        askable: (n,) bool, rows that may be shown any.
-        unasked: share of those that is shown none.
+        told: (n,) bool, rows that are shown any.
     """
-    n = len(conditions)
-    nothing = ~askable | (torch.rand(n, generator=generator) < unasked)
-    part = torch.rand(n, generator=generator)
-    no_text = nothing | (kind == "shares") | ((kind == "both") & (part < ONE_OF_TWO))
-    no_shares = nothing | (kind == "text") | ((kind == "both") & (part > 1 - ONE_OF_TWO))
+    part = torch.rand(len(conditions), generator=generator)
+    no_text = ~told | (kind == "shares") | ((kind == "both") & (part < ONE_OF_TWO))
+    no_shares = ~told | (kind == "text") | ((kind == "both") & (part > 1 - ONE_OF_TWO))
     return conditions.without(no_text, no_shares)
 
 

@@ -15,9 +15,9 @@ Noise levels and conditions scale and shift the features behind each normalisati
 https://arxiv.org/abs/2105.05233). Added before it, as is common, they would be normalised away again: sixteen
 groups leave only a few channels each, and what is the same over the chip is their mean.
 
-A denoiser that is asked in words or class shares attends to them in its middle, where
-resolution is lowest, and their summary joins the noise level of the map. One trained without conditions has
-no such parts.
+A denoiser that is asked in words or class shares attends to them in its middle, where resolution is lowest,
+and their summary joins the noise level of the map. What class shares say of the mean over the map's channels
+stands beside the mean that is seen through the noise. A denoiser trained without conditions has no such parts.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from diffusers import UNet2DConditionModel
@@ -35,7 +36,8 @@ from torch.nn import functional as nnf
 
 from groundsynth.artifacts import atomic_path, read_json
 from groundsynth.errors import GroundsynthError
-from groundsynth.models.bits import BITS, count_channels
+from groundsynth.legend import NUM_CLASSES
+from groundsynth.models.bits import BITS, count_channels, encode_maps
 from groundsynth.models.colour import SIGMA_DATA, Whitening
 from groundsynth.models.conditions import CONDITION_WIDTH, KINDS, Conditions, ConditionTokens
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
@@ -79,11 +81,18 @@ class Denoiser(nn.Module):
                 f"conditions '{config.conditions}' do not exist; choose one of {', '.join(KINDS)}"
             )
         asked = config.conditions != "none"
+        numbers = config.conditions in ("shares", "both")
+        symbols = encode_maps(np.arange(NUM_CLASSES, dtype=np.uint8)[:, None, None], config.codes)
+        self.register_buffer(
+            "meaning", symbols.flatten(1) / SIGMA_DATA if numbers else None, persistent=False
+        )
         self.ask = ConditionTokens() if asked else None
         self.level = Timesteps(LEVEL_WIDTH, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.network = UNet2DConditionModel(
             sample_size=config.chip_size // config.patch,
-            in_channels=data_channels * (config.patch**2 + 2) + FLAGS,
+            in_channels=data_channels * (config.patch**2 + 2)
+            + FLAGS
+            + (self.meaning.shape[1] + 1 if numbers else 0),
             out_channels=FEATURES * config.patch**2,
             block_out_channels=config.channels,
             layers_per_block=config.layers_per_block,
@@ -142,6 +151,12 @@ class Denoiser(nn.Module):
             conditions = Conditions.none(len(x)).to(x.device) if conditions is None else conditions
             tokens, counted, summary = self.ask(conditions)
             beside = torch.cat([beside, summary], dim=1)
+        if self.meaning is not None:
+            wanted = torch.cat(
+                [conditions.shares @ self.meaning, torch.ones_like(conditions.shares[:, :1])], dim=1
+            )
+            wanted = torch.where(conditions.shares[:, :1].isnan(), 0.0, wanted)
+            means.append(wanted[:, :, None, None].expand(-1, -1, *patches.shape[2:]))
         out = self.network(
             torch.cat([patches, *means, flags], dim=1),
             _level(sigma_image, image_state),

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from groundsynth.models.card import write_model_card
+from groundsynth.models.conditions import TokenTable
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.gan import SETTINGS as GAN_FILE
 from groundsynth.models.gan_card import write_gan_card
@@ -39,11 +40,12 @@ def train_generator(
     gan: GanSettings,
     checkpoints: Path,
     device: torch.device,
+    captions: TokenTable | None = None,
 ) -> tuple[nn.Module, pd.DataFrame, float]:
     """Train what ``settings.policy`` names (see ``train_denoiser`` and ``train_gan``)."""
     if settings.policy in GENERATORS:
         return train_gan(images, maps, gan, checkpoints, device)
-    return train_denoiser(images, maps, settings, checkpoints, device)
+    return train_denoiser(images, maps, settings, checkpoints, device, captions=captions)
 
 
 def load_generator(folder: Path) -> nn.Module:

@@ -3,9 +3,10 @@
 SatSynth (CVPR 2024) generates pairs at 128 pixels and doubles them with a model of its own, because one that
 draws 256 pixels at once was unstable. This is such a model: cascaded diffusion (Ho et al. 2022,
 arXiv:2106.15282), with noise of a known level on the coarse pair it is given (their "conditioning
-augmentation"), so that the flaws of generated pairs are not taken at their word. Of the image it draws only
-the detail, what a bicubic enlargement lacks, scaled to standard deviation 0.5 per colour axis; of the map the
-bits. Preconditioning, solver and noise per sample are those of the first model. No layer knows the size of a
+augmentation"), so that the flaws of generated pairs are not taken at their word. It draws only the detail,
+scaled to standard deviation 0.5 per channel: what the image lacks in a bicubic enlargement, and the bits of
+the map in a repetition of its pixels. A bit must change by much to change a class, so what little noise a
+sampling leaves over does not turn a map to confetti. Preconditioning, solver and noise per sample are those of the first model. No layer knows the size of a
 chip, so what has learned from 32 to 64 pixels can be asked for 64 to 128.
 
 It learns from real chips alone: each is halved, and is what the model should find again.
@@ -45,6 +46,7 @@ IMAGE_CHANNELS = 3
 PATCH = 2  # pixel-unshuffle factor before the U-Net
 FEATURES = 16  # per pixel, from the U-Net to the convolutions at full resolution
 WEIGHTS, SETTINGS = "super_resolver.safetensors", "super_resolver.json"
+LEAST_DETAIL = 0.02  # standard deviation below which a channel's detail is not made louder
 LEAST_LEVEL = 0.002  # noise on the coarse pair below which it counts as none
 
 
@@ -53,7 +55,7 @@ class SuperResolverConfig:
     """Everything needed to build the network again and to read its channels.
 
     Attributes:
-        detail: (3,) standard deviation, along each colour axis, of what a bicubic enlargement lacks.
+        detail: (6,) standard deviation of what an enlargement lacks, per colour axis and bit.
         metres: ground size of a coarse pixel in training, None where chips lie nowhere in particular.
     """
 
@@ -127,7 +129,7 @@ class SuperResolver(nn.Module):
         """Return the network's raw output F, (n, 6, h, w).
 
         Args:
-            x: (n, 6, h, w) detail (3) and bits (3), noisy at sigma (n,).
+            x: (n, 6, h, w) detail of image (3) and bits (3), noisy at sigma (n,).
             coarse: (n, 6, h, w) the coarse pair enlarged, whitened image and bits, noisy at level (n,).
         """
         both = torch.cat([_scale(x, sigma), _scale(coarse, level)], dim=1)
@@ -227,9 +229,9 @@ def new_super_resolver(
         )
     torch.manual_seed(derive_seed("super_resolver", settings.seed))
     whitening = fit_whitening(images)
-    lacks = whitening.whiten(images) - _bicubic(whitening.whiten(halve_images(images)))
-    detail = lacks.std(dim=(0, 2, 3)).clamp(min=1e-4)
     codes = order_codes(count_adjacency(maps))
+    lacks = _lacks(images, maps, whitening, codes)[0]
+    detail = lacks.std(dim=(0, 2, 3)).clamp(min=LEAST_DETAIL)
     return SuperResolver(
         SuperResolverConfig(
             tuple(settings.channels), settings.layers_per_block, codes, whitening, tuple(detail.tolist()), metres
@@ -237,15 +239,23 @@ def new_super_resolver(
     )  # fmt: skip
 
 
+def _lacks(
+    images: np.ndarray, maps: np.ndarray, whitening: Whitening, codes: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what enlarged halves lack of chips, and those halves enlarged: (n, 6, h, w) each."""
+    coarse = enlarge(halve_images(images), halve_maps(maps), whitening, codes)
+    whole = torch.cat([whitening.whiten(images), encode_maps(maps, codes)], dim=1)
+    return whole - coarse, coarse
+
+
 def training_pairs(model: SuperResolver, images: np.ndarray, maps: np.ndarray) -> torch.Tensor:
     """Return what the model is to find, and what it is given, side by side: (n, 12, h, w).
 
-    First detail and bits of the chips, then their halved selves enlarged again.
+    First the scaled detail of the chips, then their halved selves enlarged again.
     """
     config = model.config
-    coarse = enlarge(halve_images(images), halve_maps(maps), config.whitening, config.codes)
-    lacks = config.whitening.whiten(images) - coarse[:, :IMAGE_CHANNELS]
-    return torch.cat([lacks * _gain(config), encode_maps(maps, config.codes), coarse], dim=1)
+    lacks, coarse = _lacks(images, maps, config.whitening, config.codes)
+    return torch.cat([lacks * _gain(config), coarse], dim=1)
 
 
 def super_resolution_loss(
@@ -379,11 +389,12 @@ def super_resolve(
             return model.raw(x, torch.full_like(given, sigma), coarse, given)
 
         x = solve(predict, noise.draw(config.data_channels), noise, settings)
-        image = plain[:, :IMAGE_CHANNELS] + x[:, :IMAGE_CHANNELS] / _gain(config).to(device)
+        whole = plain + x / _gain(config).to(device)
+        image = whole[:, :IMAGE_CHANNELS]
         coarse_image = config.whitening.whiten(images[part]).to(device)
         off = coarse_image - nnf.avg_pool2d(image, 2)
         fine.append(config.whitening.restore(image + nnf.interpolate(off, scale_factor=2, mode="nearest")))
-        labels.append(decode_bits(x[:, IMAGE_CHANNELS:], config.codes))
+        labels.append(decode_bits(whole[:, IMAGE_CHANNELS:], config.codes))
     return np.concatenate(fine), np.concatenate(labels)
 
 
@@ -401,7 +412,7 @@ def _check_pairs(model: SuperResolver, images: np.ndarray, maps: np.ndarray, n: 
 
 
 def _gain(config: SuperResolverConfig) -> torch.Tensor:
-    """Return what brings detail to standard deviation 0.5 along each axis, (3, 1, 1)."""
+    """Return what brings detail to standard deviation 0.5 in each channel, (6, 1, 1)."""
     return SIGMA_DATA / torch.tensor(config.detail)[:, None, None]
 
 

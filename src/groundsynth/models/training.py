@@ -24,9 +24,9 @@ from groundsynth.legend import class_shares
 from groundsynth.models.bits import count_adjacency, encode_maps, one_hot_codes, order_codes
 from groundsynth.models.checkpoint import resume_checkpoint, save_checkpoint
 from groundsynth.models.colour import SIGMA_DATA, fit_whitening
-from groundsynth.models.conditions import UNASKED, Conditions, TokenTable, drop_conditions
+from groundsynth.models.conditions import Conditions, TokenTable, drop_conditions
 from groundsynth.models.denoiser import IMAGE_CHANNELS, Denoiser, DenoiserConfig, per_channel
-from groundsynth.models.noise import NOISY, UNIFIED_UNASKED, draw_levels
+from groundsynth.models.noise import NOISY, draw_levels
 from groundsynth.seeds import derive_seed
 
 MODULES = ("training.py", "denoiser.py", "conditions.py", "noise.py", "bits.py", "colour.py")
@@ -102,15 +102,16 @@ def diffusion_loss(
         known: what can be said of the chips, where the model reads conditions; part of it is shown.
     """
     n, device = len(x0), x0.device
-    levels = draw_levels(settings.policy, n, settings.image_noise, settings.mask_noise, generator)
+    levels = draw_levels(
+        settings.policy, n, settings.image_noise, settings.mask_noise, generator, known is not None
+    )
     noise = torch.randn(x0.shape, generator=generator).to(device)
     width = x0.shape[1] - IMAGE_CHANNELS
     sigma = per_channel(levels.image, levels.mask, width).to(device)
     state = per_channel(levels.image_state, levels.mask_state, width).to(device)
     x = x0 + torch.where(state == NOISY, sigma, torch.zeros_like(sigma)) * noise
     if known is not None:
-        unasked = UNIFIED_UNASKED if settings.policy == "unified" else UNASKED
-        known = drop_conditions(known, settings.conditions, levels.askable, unasked, generator).to(device)
+        known = drop_conditions(known, settings.conditions, levels.told, generator).to(device)
     out = model.raw(
         x,
         levels.image.to(device),

@@ -72,6 +72,7 @@ def plot_faults(metrics: pd.DataFrame) -> Figure:
     sns.heatmap(
         grid, annot=True, fmt=".2f", vmin=0.5, vmax=1, cmap="Blues", cbar=False, ax=left, linewidths=0.5
     )
+    left.grid(visible=False)
     left.set(xlabel="", ylabel="", title="AUC of each check (blank: not touched)")
     left.set_yticklabels([fault.replace("_", " ") for fault in faults], rotation=0)
     left.set_xticklabels([name.replace("_", " ") for name in grid], rotation=35, ha="right")
@@ -157,4 +158,24 @@ def plot_composition(sets: dict[str, Composition]) -> Figure:
         for tick, colour in zip(ax.get_yticklabels(), COLOURS, strict=True):
             tick.set_color([v / 255 * 0.8 for v in colour])
         ax.grid(visible=False)
+    return figure
+
+
+def plot_own_and_wrong(scores: pd.DataFrame) -> Figure:
+    """Draw how a contrastive model scores images with their own captions and with wrong ones.
+
+    Args:
+        scores: long table with ``system``, ``control`` (``own_caption`` first) and ``score`` (cosine).
+    """
+    order = list(scores["control"].unique())
+    names = {control: control.replace("_", " ") for control in order}
+    figure, ax = plt.subplots(figsize=(8, 1.2 + 0.9 * scores["system"].nunique()))
+    sns.boxplot(
+        scores.assign(control=scores["control"].map(names)),
+        x="score", y="system", hue="control", hue_order=list(names.values()), orient="h", ax=ax,
+        palette=["#0072b2", "#d55e00", "#e69f00", "#cc79a7", "#767676"][: len(order)],
+        fliersize=2, linewidth=0.8,
+    )  # fmt: skip
+    ax.set(xlabel="cosine of image and caption", ylabel="")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, fontsize=9)
     return figure

@@ -195,7 +195,7 @@ def plot_certificates(
         column[3].text(0.02, 1, "\n".join(text), va="top", fontsize=8, transform=column[3].transAxes)
         verdict = textwrap.fill("keep" if good else f"drop: {row.reason}", 20)
         colour = VERDICT_STYLE[TRUE if good else FALSE][0]
-        column[3].text(0.02, 0.2, verdict, va="top", fontsize=8, color=colour, weight="bold",
+        column[3].text(0.02, 0.3, verdict, va="top", fontsize=8, color=colour, weight="bold",
                        transform=column[3].transAxes)  # fmt: skip
     for ax, text in zip(axes[:3, 0], ("image", "given map", "labeller's reading"), strict=True):
         ax.text(-0.08, 0.5, text, rotation=90, ha="right", va="center", fontsize=8, transform=ax.transAxes)

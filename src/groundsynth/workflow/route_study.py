@@ -205,10 +205,10 @@ def _figures(folder: Path, metrics: pd.DataFrame, sets: dict[tuple[str, str], Ar
     save_figure(
         plot_routes(named),
         folder / "routes.png",
-        f"Two routes from noise to a pair, {n} pairs each: image and map together (diagonal), or the map first and "
-        f"the image beside it (layout). How broken up the maps are, how well the labeller finds the map in the image "
-        f"(kappa), and the kernel distance of images to {len(real.held_out)} held-out windows, whose bars hold 95 % "
-        f"of random halves. {intervals}",
+        f"Two routes from noise to a pair, {n} pairs each: image and map together (diagonal), or the map first "
+        "and the image beside it (layout). How broken up the maps are; how well the labeller finds the map in the "
+        "image (kappa; not asked of real training chips, from which it has learned); and the kernel distance of "
+        f"images to {len(real.held_out)} held-out windows, whose bars hold 95 % of random halves. {intervals}",
     )
     for (study, route), drawn in sets.items():
         save_figure(

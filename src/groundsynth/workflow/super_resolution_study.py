@@ -83,8 +83,9 @@ def run_super_resolution(study: Study, coarse: Study, wanted: Wanted, folder: Pa
         plot_loss(log), folder / "loss.png", f"Training loss of super-resolution: {words}; one training."
     )
     rows = _measure(study, wanted, model, prepared, np.stack(chips["image"]), folder, device)
+    metrics = write_metrics(rows, folder / "metrics.csv")
     _use(study, coarse, wanted, model, folder, device)
-    return write_metrics(rows, folder / "metrics.csv")
+    return metrics
 
 
 def pixel_metres(chips: pd.DataFrame) -> float | None:
