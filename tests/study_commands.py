@@ -63,6 +63,43 @@ def check_export(project: Path, around: dict[str, str]) -> None:
     assert done.stdout.strip() == "joint (64, 64)", done.stderr[-3000:]
 
 
+def check_marks_and_detectors(project: Path, around: dict[str, str]) -> None:
+    command(project, around, "export-chips", "config/smoke.yaml", "--output", "results/scratch/export")
+    told = command(
+        project,
+        around,
+        "check-marks",
+        "results/scratch/export",
+        "--trial",
+        "--output",
+        "results/scratch/checked",
+    )
+    assert "intact, unsigned" in told
+    rates = pd.read_csv(project / "results" / "scratch" / "checked" / "metrics.csv").set_index("arm")["value"]
+    assert rates["one_pixel"] == rates["stripped"] == 1
+    words = ("--steps", "3", "--forged", "4", "--held-out", "16", "--output", "results/scratch/detect")
+    command(project, around, "detect", "config/smoke.yaml", *words)
+    folder = project / "results" / "scratch" / "detect"
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert {
+        "detector_auc",
+        "detector_auc_drop",
+        "attribution_accuracy",
+        "forgery_iou",
+        "mark_detection_rate",
+    } == set(metrics["metric"]) - {"attribution_rate"}
+    assert not metrics.duplicated(["system", "arm", "regime", "metric"]).any()
+    for name in (
+        "detector_matrix",
+        "detector_robustness",
+        "attribution",
+        "detector_evidence",
+        "forged_redrawn",
+    ):
+        assert (folder / f"{name}.png").is_file()
+        assert (folder / f"{name}.txt").read_text().strip()
+
+
 def check_measures(project: Path, around: dict[str, str]) -> None:
     """Obedience to unseen maps, both routes to a pair, and pairs doubled: numbers, figures, nothing drawn twice."""
     wanted = {

@@ -17,7 +17,13 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
-from study_commands import check_curve, check_export, check_measures, command
+from study_commands import (
+    check_curve,
+    check_export,
+    check_marks_and_detectors,
+    check_measures,
+    command,
+)
 
 from groundsynth.config import STAGES, load_study
 from groundsynth.workflow.code_inputs import package_files
@@ -321,3 +327,8 @@ def test_ten_thousand_samples_are_grounded_in_ten_minutes(study):
     found = metrics.pivot_table("value", "n", "metric")
     assert found.loc[10_000, "stage_seconds"] <= 600
     assert found.loc[10_000, "peak_rss_mb"] < 3 * found.loc[1000, "peak_rss_mb"]
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_exported_checked_and_detected(study):
+    check_marks_and_detectors(study.project, surroundings(study.project))

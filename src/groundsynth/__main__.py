@@ -218,6 +218,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--forged", type=int, default=48, help="real chips that a region is forged in, each way"
     )
     detect.add_argument("--held-out", type=int, default=256, help="windows of held-out ground to test on")
+    detect.add_argument(
+        "--captioner",
+        type=Path,
+        help="folder of a captioner of stage 05 that is tuned to answer real or synthetic, too",
+    )
     detect.add_argument("--output", type=Path, help="folder; results/<study>/authenticity by default")
     detect.set_defaults(command=detect_command)
 
@@ -443,7 +448,12 @@ def detect_command(arguments: argparse.Namespace) -> None:
     study = load_study(arguments.study)
     folder = project_root() / (arguments.output or results_dir(study.study) / "authenticity")
     settings = DetectSettings(
-        arguments.fold, arguments.steps, arguments.seed, arguments.forged, arguments.held_out
+        arguments.fold,
+        arguments.steps,
+        arguments.seed,
+        arguments.forged,
+        arguments.held_out,
+        arguments.captioner,
     )
     metrics = detect_study(study, [load_study(path) for path in arguments.also], settings, folder)
     print(metrics[["system", "arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))

@@ -18,6 +18,7 @@ from groundsynth.report.style import save_figure, system_colour
 
 DETECTORS = {
     "detector=network": "a network of patches",
+    "detector=captioner": "a captioner that answers",
     "detector=spectrum": "power spectrum",
     "detector=spectrum;as_drawn": "power spectrum, as drawn",
 }
@@ -85,8 +86,9 @@ def draw_figures(
 def matrix_figure(metrics: pd.DataFrame) -> Figure:
     """Draw one matrix per detector, each cell with its interval."""
     rows = metrics[(metrics["metric"] == "detector_auc") & ~metrics["arm"].str.startswith("forged")]
-    figure, axes = plt.subplots(1, len(DETECTORS), figsize=(4.4 * len(DETECTORS), 3.8), sharey=True)
-    for panel, (regime, title) in zip(axes, DETECTORS.items(), strict=True):
+    there = {regime: title for regime, title in DETECTORS.items() if (rows["regime"] == regime).any()}
+    figure, axes = plt.subplots(1, len(there), figsize=(4.4 * len(there), 3.8), sharey=True)
+    for panel, (regime, title) in zip(axes, there.items(), strict=True):
         part = rows[rows["regime"] == regime]
         order = list(dict.fromkeys(part["system"])), list(dict.fromkeys(part["arm"]))
         value = part.pivot_table(index="system", columns="arm", values="value").loc[order[0], order[1]]

@@ -12,6 +12,7 @@ from PIL import Image
 from groundsynth.artifacts import encode_png
 from groundsynth.checks.human_rating import ANSWERS, Trials, add_answer, answer_row, remaining
 from groundsynth.legend import CLASSES, NO_LABEL, colour_map
+from groundsynth.report.style import CLASS_COLOURS
 
 ENLARGED = 5  # screen pixels per pixel of a chip
 QUESTIONS = {
@@ -39,20 +40,18 @@ class RatingWidget:
     def __init__(self, trials: Trials, answers: Path, rater: str) -> None:
         self.trials, self.answers, self.rater = trials, Path(answers), rater
         self.waiting = remaining(trials, self.answers, rater)
-        self.question, self.note = widgets.HTML(), widgets.HTML()
-        self.picture, self.buttons = widgets.Image(format="png"), widgets.HBox()
-        self.bar = widgets.IntProgress(max=len(trials.table), description="answered")
-        key = ", ".join(CLASSES)
-        self.view = widgets.VBox(
-            [
-                self.bar,
-                self.question,
-                self.picture,
-                self.buttons,
-                widgets.HTML(f"<small>Classes: {key}</small>"),
-                self.note,
-            ]
+        self.question, self.picture, self.buttons = (
+            widgets.HTML(),
+            widgets.Image(format="png"),
+            widgets.HBox(),
         )
+        self.bar = widgets.IntProgress(max=len(trials.table), description="answered")
+        key = " ".join(
+            f'<span style="color:{colour}">■</span> {name}'
+            for colour, name in zip(CLASS_COLOURS, CLASSES, strict=True)
+        )
+        below = widgets.HTML(f"<small>{key}</small>")
+        self.view = widgets.VBox([self.bar, self.question, self.picture, self.buttons, below])
         self._show()
 
     def _show(self) -> None:

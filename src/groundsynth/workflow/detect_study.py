@@ -19,6 +19,8 @@ from groundsynth.checks.territory import Territory, held_out_windows, read_maps,
 from groundsynth.config import Study
 from groundsynth.data.synthetic import read_synthetic
 from groundsynth.errors import GroundsynthError
+from groundsynth.models.answering import answer_scores, tune_to_answer
+from groundsynth.models.captioner import Captioner
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.detector import (
     DetectorSettings,
@@ -51,6 +53,7 @@ class DetectSettings:
     seed: int = 0
     forged: int = 48
     held_out: int = 256
+    captioner: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,10 @@ def detect_study(study: Study, others: list[Study], settings: DetectSettings, fo
         rows += add(
             authenticity.fit_spectral(chips.train, raw), chips.tested_raw, "detector=spectrum;as_drawn"
         )
+        if settings.captioner is not None:
+            captioner = Captioner.from_pretrained(settings.captioner, device)
+            tune_to_answer(captioner, {REAL: chips.train, "synthetic": learn}, settings.steps, settings.seed)
+            rows += add(partial(answer_scores, captioner), chips.tested, "detector=captioner")
     levels = partial(foreign_levels, tables=chips.tables)
     rows += detector_rows(
         study.study, "none", levels, chips.tested_raw, "detector=levels;as_drawn", drop=False
