@@ -33,6 +33,7 @@ include: "workflow/rules/04_label.smk"
 include: "workflow/rules/05_caption.smk"
 include: "workflow/rules/06_ground.smk"
 include: "workflow/rules/07_benchmark_segmentation.smk"
+include: "workflow/rules/08_benchmark_captioning.smk"
 include: "workflow/rules/09_report.smk"
 include: "workflow/rules/09_pages.smk"
 
@@ -56,6 +57,23 @@ rule publish:
         study=STUDY.study,
     shell:
         "python -m groundsynth publish {params.study} 2>&1 | tee {log:q}"
+
+
+# Chips as files for others, each synthetic picture marked: snakemake export
+rule export:
+    input:
+        PREPARE.path("chips.parquet").format(fold=STUDY.folds[0]),
+        GROUND.path("certificate.csv").format(fold=STUDY.folds[0]),
+    log:
+        f"logs/{STUDY.study}/export.log",
+    localrule: True
+    conda:
+        "environment.yml"
+    params:
+        study=STUDY.study,
+        fold=STUDY.folds[0],
+    shell:
+        "python -m groundsynth export-chips config/{params.study}.yaml --fold {params.fold} 2>&1 | tee {log:q}"
 
 
 onsuccess:

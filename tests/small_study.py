@@ -98,6 +98,13 @@ def _rows(study: str, folder: Folder) -> list[dict]:
             *[row("keep_rate", 0.6, system=s) for s in ("joint", "mask")],
         ],
         "07_benchmark_segmentation": _scores(row),
+        "08_benchmark_captioning": [
+            row(metric, value + shift, arm=arm, low=value + shift - 0.1, high=value + shift + 0.1,
+                regime="style=words")
+            for metric, value in (("cider", 1.2), ("claim_precision", 0.6), ("claim_recall", 0.7),
+                                  ("dominance_balanced_accuracy", 0.5))
+            for arm, shift in (("real", 0.0), ("synthetic:joint", -0.2), ("real+joint", 0.02))
+        ],
     }  # fmt: skip
     return by_stage[stage]
 
@@ -147,8 +154,9 @@ def _make_chips(results: Path, systems: list[str]) -> None:
 def _make_certificates(results: Path, systems: list[str]) -> None:
     rows = [
         {"chip_id": f"{system}{k}", "system": system, "generator": "unified-s0", "seed": 0, "condition": "",
-         "model_hash": "h", "agreement": 0.5, "kappa": 0.5, "trust": 0.5, "claim_precision": 1.0, "claims": 3,
-         "nearest_train": 0.2, "nearest_chip": "r0", "unlike_real": 0.3, "verdict": "keep" if k else "drop",
+         "model_hash": "h", "agreement": 0.5, "kappa": 0.5, "map_fit": 0.5, "trust": 0.5, "claim_precision": 1.0, "claims": 3,
+         "caption_of_map": 1.0, "caption_of_image": 1.0, "nearest_train": 0.2, "nearest_chip": "r0",
+         "nearest_patch": 0.2, "unlike_real": 0.3, "verdict": "keep" if k else "drop",
          "reason": "all checks passed" if k else "image and map disagree"}
         for system in systems for k in range(6)
     ]  # fmt: skip

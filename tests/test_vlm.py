@@ -13,10 +13,11 @@ import torch
 from tiny_models import HALF_LETTER, WORDS, make_image_model, make_language_model
 
 from groundsynth.captions.unwritten import Unwritten
-from groundsynth.captions.vlm import SeededDraws, VlmWriter, find_model, folder_version
+from groundsynth.captions.vlm import VlmWriter, find_model, folder_version
 from groundsynth.captions.writers import WriterSettings, caption_chips, make_writer
 from groundsynth.config import LocalModel
 from groundsynth.errors import GroundsynthError
+from groundsynth.seeded_draws import SeededDraws
 
 
 @pytest.fixture(scope="module")

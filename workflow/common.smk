@@ -10,6 +10,7 @@ LABEL = RuleStage(STUDY, "04_label")
 CAPTION = RuleStage(STUDY, "05_caption")
 GROUND = RuleStage(STUDY, "06_ground")
 BENCHMARK = RuleStage(STUDY, "07_benchmark_segmentation")
+CAPTIONING = RuleStage(STUDY, "08_benchmark_captioning")
 REPORT = RuleStage(STUDY, "09_report")
 
 # Downloads lie in data/raw, unless GROUNDSYNTH_DATA names another folder.

@@ -1,10 +1,13 @@
-# A description of every chip.
+# A description of every chip. The labeller is a folder, which has no checksum: ancient, and the record of
+# its training decides whether it changed.
 rule caption:
     input:
         CAPTION.code,
         real=PREPARE.path("chips.parquet"),
         synthetic=GENERATE.of_fold("chips.parquet"),
         labels=LABEL.path("labels.parquet"),
+        labeller=ancient(LABEL.path("labeller")),
+        labelled=LABEL.path("run.json"),
     output:
         captions=CAPTION.path("captions.csv"),
         unwritten=CAPTION.path("unwritten.csv"),
@@ -18,7 +21,7 @@ rule caption:
     threads: 2
     resources:
         mem_mb=2000,
-        gpu=int(STUDY.caption.vlm is not None),
+        gpu=1,
     params:
         stage=CAPTION.name,
         notebook=CAPTION.parameters,

@@ -1,5 +1,5 @@
 # The one table of numbers and every figure, from what the stages left; then the pages.
-EARLIER = [PREPARE, TRAIN, GENERATE, LABEL, CAPTION, GROUND, BENCHMARK]
+EARLIER = [PREPARE, TRAIN, GENERATE, LABEL, CAPTION, GROUND, BENCHMARK, CAPTIONING]
 
 
 rule report:

@@ -16,16 +16,17 @@ from groundsynth.atomic import atomic_path
 CODE = ("benchmark/*.py", "models/segmenter.py", "models/encoder_weights.py", "seeds.py", "legend.py")
 
 
-def run_key(settings: object, arrays: Iterable[np.ndarray]) -> str:
+def run_key(settings: object, arrays: Iterable[np.ndarray], code: Iterable[str] = CODE) -> str:
     """Name a training by everything that decides its numbers: settings, data and code.
 
     Args:
         settings: anything whose ``repr`` holds every setting.
         arrays: the chips it learns from and is counted on.
+        code: patterns of the package's files that decide its numbers.
     """
     digest = hashlib.sha256(repr(settings).encode())
     package = Path(__file__).parents[1]
-    for path in sorted(path for pattern in CODE for path in package.glob(pattern)):
+    for path in sorted(path for pattern in code for path in package.glob(pattern)):
         digest.update(path.read_bytes())
     for array in arrays:
         digest.update(repr((array.shape, str(array.dtype))).encode())

@@ -74,8 +74,16 @@ def concentration(labels: np.ndarray) -> np.ndarray:
     """Return how much each class keeps to each sector, (7, 9) float64 in [-inf, 1].
 
     With a the share of the labelled ground and s the share of the class that lie in the sector,
-    it is (s - a) / (1 - a); 0 where the class is absent or the sector holds all or no ground.
+    it is (s - a) / (1 - a); 0 where the class is absent or the sector holds all or no ground. The
+    array is shared by all who ask about the same map, and cannot be written to.
     """
+    labels = np.ascontiguousarray(labels)
+    return _concentration(labels.tobytes(), labels.shape, labels.dtype.str)
+
+
+@lru_cache(maxsize=256)  # a caption asks about the same map once per class
+def _concentration(data: bytes, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    labels = np.frombuffer(data, kind).reshape(shape)
     masks = _flat_masks(*labels.shape)
     codes = np.where(labels.ravel() == NO_LABEL, NUM_CLASSES, labels.ravel())
     inside = masks @ np.eye(NUM_CLASSES + 1, dtype=np.float32)[codes]  # (9, 8) pixels, the last without label
@@ -88,6 +96,7 @@ def concentration(labels: np.ndarray) -> np.ndarray:
     for k in np.flatnonzero(pixels):
         share = inside[k] / pixels[k]
         found[k, usable] = (share[usable] - area[usable]) / (1 - area[usable])
+    found.flags.writeable = False
     return found
 
 

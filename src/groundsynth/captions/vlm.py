@@ -27,7 +27,6 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
-    LogitsProcessor,
     LogitsProcessorList,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -36,6 +35,7 @@ from groundsynth.captions.journal import Journal, request_key
 from groundsynth.captions.prompts import check_template, fill_template
 from groundsynth.captions.unwritten import Unwritten, read_picture
 from groundsynth.errors import GroundsynthError
+from groundsynth.seeded_draws import SeededDraws
 
 NEEDED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")  # of a model on the hub
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -228,27 +228,6 @@ class _Model:
         if "\ufffd" in text:
             return Unwritten("the answer is not valid UTF-8")
         return text or Unwritten("the answer is empty")
-
-
-class SeededDraws(LogitsProcessor):
-    """Sampling with one generator per row: the largest of logit / temperature + Gumbel noise.
-
-    That maximum is distributed as a draw from the softmax (Gumbel 1954; Maddison et al. 2014), and a row's noise
-    depends on its own seed and step alone.
-    """
-
-    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
-        self.seeds, self.temperature = seeds, temperature
-        self.generators: list[torch.Generator] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Return (n, vocabulary) scores whose largest value is the draw."""
-        if not self.generators:
-            self.generators = [torch.Generator(scores.device).manual_seed(seed) for seed in self.seeds]
-        scores = scores.float() / self.temperature
-        for row, generator in zip(scores, self.generators, strict=True):
-            row -= torch.empty_like(row).exponential_(generator=generator).log()
-        return scores
 
 
 # --- the folder ------------------------------------------------------------------------------

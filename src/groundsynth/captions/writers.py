@@ -18,6 +18,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.seeds import derive_seed
 
 LAYOUT_STYLES = {"plain": LayoutWriter, "rich": RichLayoutWriter}
+DECODING = {"beams": 1, "temperature": 0.0}  # of writer captioner, unless its settings say otherwise
 UNWRITTEN_COLUMNS = ["chip_id", "system", "caption_index", "writer", "reason"]
 
 
@@ -52,6 +53,7 @@ class WriterSettings:
     Attributes:
         style: shares as ``words`` or ``numbers``; layout_style: ``plain`` or ``rich``.
         vlm, endpoint: settings of these writers (see ``config``), None where the study has none.
+        captioner: those of this study's own network, and captioner_model: the network, once trained.
         journals: folder in which model writers keep what they have written, so that a killed run goes on
             from there; None keeps nothing.
         device: ``auto``, ``cpu`` or ``cuda``, for a local model.
@@ -61,6 +63,8 @@ class WriterSettings:
     layout_style: str = "plain"
     vlm: dict[str, Any] | None = None
     endpoint: dict[str, Any] | None = None
+    captioner: dict[str, Any] | None = None
+    captioner_model: Any = None
     journals: Path | None = None
     device: str = "auto"
 
@@ -81,11 +85,23 @@ def _make_vlm(mode: str, settings: WriterSettings) -> Writer:
     return VlmWriter(mode, settings.vlm, settings.journals, settings.device)
 
 
+def _make_captioner(mode: str, settings: WriterSettings) -> Writer:
+    from groundsynth.captions.captioner import CaptionerWriter
+
+    if settings.captioner_model is None:
+        raise GroundsynthError(
+            "writer 'captioner' has no network; stage 05 trains one, so hand it in as captioner_model"
+        )
+    decoding = {name: (settings.captioner or {}).get(name, value) for name, value in DECODING.items()}
+    return CaptionerWriter(settings.captioner_model, **decoding, journals=settings.journals)
+
+
 #: writers by the first part of the name the config uses; the part after ':' is the mode
 WRITERS: dict[str, Callable[[str, WriterSettings], Writer]] = {
     "layout": _make_layout,
     "endpoint": _make_endpoint,
     "vlm": _make_vlm,
+    "captioner": _make_captioner,
 }
 
 

@@ -37,7 +37,7 @@ from groundsynth.report.tables import (
 WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 PAGE_PIXELS = 1440
 # the order a reader wants: worth first, then pictures, truth, realism, cost
-FIGURES = ("delta_miou", "pairs", "iou_by_class", "agreement", "realism", "verdicts", "cost")
+FIGURES = ("delta_miou", "pairs", "iou_by_class", "captioning", "agreement", "realism", "verdicts", "cost")
 WIDE = 1.9
 
 

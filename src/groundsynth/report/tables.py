@@ -49,7 +49,7 @@ def report_dir(study: str) -> Path:
 def study_folders(
     root: Path, folds: list[int], generators: list[str], systems: list[str], shards: int
 ) -> list[Folder]:
-    """Return every folder of stages 01–07 that a study's settings call for, in order of stage."""
+    """Return every folder of stages 01–08 that a study's settings call for, in order of stage."""
     found = []
     for stage in STAGES[:-1]:
         for fold in folds:
@@ -250,8 +250,8 @@ def _listed(words: list[str]) -> str:
 
 LESSONS = (
     ("mask_obedience_ratio", {}, 1, 2, "Obedience to the map, as a share of what real chips reach: {}."),
-    ("auc", {"arm": "swapped_map"}, 1, 2, "Own map told from a swapped one, as AUC (0.5 = chance): {}."),
-    ("auc", {"arm": "shuffled_caption"}, 1, 2, "Own caption told from a shuffled one, as AUC: {}."),
+    ("auc", {"arm": "swapped_map", "regime": ""}, 1, 2, "Own map told from a swapped one, as AUC (0.5 = chance): {}."),
+    ("auc", {"arm": "shuffled_caption", "regime": ""}, 1, 2, "Own caption told from a shuffled one, as AUC: {}."),
     ("kid", {}, 1, 3, "Kernel distance to held-out real chips: {}."),
     ("keep_rate", {"arm": ""}, 100, 0, "Chips that pass every check, in per cent: {}."),
 )  # fmt: skip

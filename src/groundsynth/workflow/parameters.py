@@ -13,8 +13,16 @@ COMPUTING = {
     "05_caption",
     "06_ground",
     "07_benchmark_segmentation",
+    "08_benchmark_captioning",
 }
-GATHERING = {"04_label", "05_caption", "06_ground", "07_benchmark_segmentation", "09_report"}
+GATHERING = {
+    "04_label",
+    "05_caption",
+    "06_ground",
+    "07_benchmark_segmentation",
+    "08_benchmark_captioning",
+    "09_report",
+}
 
 
 def generator_names(study: Study) -> list[str]:
