@@ -35,6 +35,38 @@ def halves(n, seed=0):
     return COLOURS[maps], maps
 
 
+def plain(n, seed=0):
+    """Return n images and maps of one class each: forest, houses or water."""
+    maps = np.random.default_rng(seed).choice([0, 4, 6], n).astype(np.uint8)[:, None, None]
+    maps = np.tile(maps, (1, 32, 32))
+    return COLOURS[maps], maps
+
+
+WORDS = ("forest", "scrub", "grass", "crops", "houses", "sand", "water")
+
+
+class OneWord:
+    """A made-up writer: the commonest class, in one word."""
+
+    def write(self, images, maps, seeds):
+        return [WORDS[np.bincount(m.ravel(), minlength=7).argmax()] for m in maps]
+
+
+class KnowsColours:
+    """A made-up model that has nothing to learn: the colour of a chip of one class, and the word for it."""
+
+    def encode_images(self, images):
+        colours = images.reshape(len(images), -1, 3)[:, :1].astype(int)
+        return np.eye(7, dtype=np.float32)[abs(colours - COLOURS.astype(int)).sum(2).argmin(1)]
+
+    def encode_words(self, words):
+        known = number_words(WORDS)[:, 0]
+        return (words[:, :1] == known).astype(np.float32)
+
+    def encode_captions(self, captions):
+        return self.encode_words(number_words(captions))
+
+
 @pytest.fixture(scope="module")
 def fitted():
     pairs = make_pairs(*halves(48), layout_writer(), ("test",), wordings=1)
@@ -197,6 +229,12 @@ def test_intervals_resample_blocks():
     value, low, high = measures.block_auc(own, other, np.repeat([0, 1], 10), "x")
     assert value == 0.5
     assert (low, high) == (0.0, 1.0)  # two blocks: all, half or none
+
+
+def test_no_block_gives_more_windows_than_asked():
+    blocks = np.repeat([3, 5, 9], [100, 2, 7])
+    chosen = blocks[measures.spread(blocks, 4, "x")]
+    assert np.unique(chosen, return_counts=True)[1].tolist() == [4, 2, 4]
 
 
 def test_balanced_accuracy_by_hand():

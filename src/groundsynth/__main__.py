@@ -251,6 +251,33 @@ def build_parser() -> argparse.ArgumentParser:
     policies.add_argument("--output", type=Path, default=Path("results/scratch/policies"), help="folder")
     policies.set_defaults(command=policies_command)
 
+    contrast = commands.add_parser(
+        "compare-contrastive",
+        help="train image–text models on real, synthetic and mixed pairs, and test them on real ground",
+    )
+    contrast.add_argument("study", type=Path, help="config of a study whose stages 01 to 04 have run")
+    contrast.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    contrast.add_argument("--steps", type=int, help="optimiser steps each, if not those of stage 06")
+    contrast.add_argument("--fold", type=int, default=0)
+    contrast.add_argument("--output", type=Path, default=Path("results/scratch/contrastive"), help="folder")
+    contrast.set_defaults(command=compare_contrastive_command)
+
+    clean = commands.add_parser(
+        "clean-captions",
+        help="find wrong captions of real chips with errors planted, describe them anew, and judge the result",
+    )
+    clean.add_argument("study", type=Path, help="config of a study whose stages 01 to 04 have run")
+    clean.add_argument(
+        "--rates", nargs="+", type=float, default=[0, 0.1, 0.25, 0.5], help="of planted errors"
+    )
+    clean.add_argument(
+        "--seeds", nargs="*", type=int, default=[0, 1, 2], help="of the judges; none: no judge"
+    )
+    clean.add_argument("--steps", type=int, help="optimiser steps each, if not those of stage 06")
+    clean.add_argument("--fold", type=int, default=0)
+    clean.add_argument("--output", type=Path, default=Path("results/scratch/cleaning"), help="folder")
+    clean.set_defaults(command=clean_captions_command)
+
     unlock = commands.add_parser("unlock", help="remove Snakemake's lock if the run that held it is dead")
     unlock.set_defaults(command=unlock_command)
     return parser
@@ -501,6 +528,43 @@ def policies_command(arguments: argparse.Namespace) -> None:
     studies = load_study(arguments.unified), load_study(arguments.single)
     metrics = compare_policies(*studies, arguments.fold, project_root() / arguments.output)
     print(metrics[["system", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def compare_contrastive_command(arguments: argparse.Namespace) -> None:
+    """Train every arm and seed, test on held-out real ground, and write ``metrics.csv``."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.contrastive_study import compare_contrastive
+
+    study = load_study(arguments.study)
+    steps = arguments.steps or study.ground.contrastive_steps
+    folder, bar = project_root() / arguments.output, partial(tqdm, desc="trainings")
+    metrics = compare_contrastive(study, arguments.fold, arguments.seeds, steps, folder, bar)
+    print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def clean_captions_command(arguments: argparse.Namespace) -> None:
+    """Clean at every rate; write ``metrics.csv``, lists of what is kept with its captions, and figures."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
+    from groundsynth.checks.cleaning import PUBLISHED
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.cleaning_study import clean_captions
+
+    study = load_study(arguments.study)
+    steps = arguments.steps or study.ground.contrastive_steps
+    folder, bar = project_root() / arguments.output, partial(tqdm, desc="rates of planted errors")
+    metrics = clean_captions(study, arguments.fold, arguments.rates, arguments.seeds, steps, folder, bar)
+    print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+    print("\nPublished, of a generator trained on cleaned pairs (not measured here):")
+    print(PUBLISHED.to_string(index=False))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

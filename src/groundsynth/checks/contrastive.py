@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 import rasterio
+from scipy.spatial import cKDTree
 
 from groundsynth.artifacts import metric_row, read_chips
 from groundsynth.captions.layout import NOUNS
@@ -22,6 +23,7 @@ from groundsynth.checks.agreement import matched_partners, random_partners
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.checks.territory import read_territory
 from groundsynth.data.blocks import HIDDEN, TEST, VAL
+from groundsynth.data.chips import window_sums
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, NUM_CLASSES, count_classes
 from groundsynth.models.contrastive import turn
@@ -30,7 +32,7 @@ from groundsynth.seeds import derive_seed, rng
 STAGE = "06_ground"
 DEPTHS = (1, 5, 10)  # of recall at k
 SPLITS = {"val+hidden": (VAL, HIDDEN), "test": (TEST,)}
-STEP = 8  # pixels between held-out windows, as between training chips
+PER_BLOCK = 16  # held-out windows of a block
 LEAST_LABELLED = 0.5  # share of a held-out window
 PROMPTS = (
     "The image shows mainly {n}.",
@@ -66,29 +68,42 @@ class HeldOut:
     blocks: np.ndarray
 
 
-def read_held_out(prepared: Path, size: int, split: str, writer: object, step: int = STEP) -> HeldOut:
-    """Return windows of one of ``SPLITS`` at a step, with captions of their maps.
+def read_held_out(
+    prepared: Path, size: int, split: str, writer: object, per_block: int = PER_BLOCK
+) -> HeldOut:
+    """Return windows of one of ``SPLITS``, at random offsets of every block, with captions of their maps.
 
     Args:
         prepared: folder of stage 01; size: side of a chip in pixels.
         writer: describes maps (see ``checks.pairs.layout_writer``).
+        per_block: most windows of a block; fewer where fewer fit into the split.
 
     Raises:
         GroundsynthError: no window with enough labels.
     """
     territory = read_territory(prepared)
-    corners = np.concatenate([territory.corners(code, size, step) for code in SPLITS[split]])
+    corners = np.concatenate([territory.corners(code, size) for code in SPLITS[split]])
     layers = [_read_map(prepared / "scenes" / name / "map.tif") for name in territory.names]
-    maps = [layers[s][r : r + size, c : c + size] for s, r, c in corners]
-    kept = [i for i, m in enumerate(maps) if (m != NO_LABEL).mean() >= LEAST_LABELLED]
-    if not kept:
+    known = [window_sums(layer != NO_LABEL, size) for layer in layers]
+    labelled = np.array([known[scene][row, col] for scene, row, col in corners], float) / size**2
+    corners = corners[labelled >= LEAST_LABELLED]
+    if not len(corners):
         raise GroundsynthError(
             f"no {size} px window of split {split} is half labelled; use another split_seed or a smaller chip_size"
         )
-    corners, maps = corners[kept], np.stack([maps[i] for i in kept])
-    seeds = [derive_seed("held out", split, *corner) for corner in corners.tolist()]
     blocks = _blocks_of(prepared, territory.names, corners)
+    chosen = spread(blocks, per_block, split)
+    corners, blocks = corners[chosen], blocks[chosen]
+    maps = np.stack([layers[s][r : r + size, c : c + size] for s, r, c in corners])
+    seeds = [derive_seed("held out", split, *corner) for corner in corners.tolist()]
     return HeldOut(territory.cut(corners, size), maps, writer.write(maps, maps, seeds), blocks)
+
+
+def spread(blocks: np.ndarray, per_block: int, *names: object) -> np.ndarray:
+    """Return the places of up to ``per_block`` random items of every block, sorted."""
+    order = rng("spread", *names).permutation(len(blocks))
+    rank = pd.Series(blocks[order]).groupby(blocks[order]).cumcount().to_numpy()
+    return np.sort(order[rank < per_block])
 
 
 def _read_map(path: Path) -> np.ndarray:
@@ -101,8 +116,7 @@ def _blocks_of(prepared: Path, names: list[str], corners: np.ndarray) -> np.ndar
     chips = read_chips(prepared / "chips.parquet", "real", lambda t: ~t["split"].isin(["train", "region"]))
     there = np.column_stack([chips["scene"].map(names.index), chips["row"], chips["col"]]).astype(float)
     there[:, 0] *= 1e9  # never of another scene
-    here = corners.astype(float) * (1e9, 1, 1)
-    nearest = np.abs(here[:, None] - there[None]).sum(2).argmin(1)
+    _, nearest = cKDTree(there).query(corners.astype(float) * (1e9, 1, 1), p=1)
     return chips["block"].to_numpy()[nearest]
 
 
