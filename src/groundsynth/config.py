@@ -471,7 +471,8 @@ class Ground(_Section):
     )
     kid_subsets: Positive = Field(50, description="random subsets of the kernel distance")
     embeddings: list[Literal["tsne", "umap"]] = Field(
-        ["tsne", "umap"], description="planes drawn of each feature space; umap compiles for half a minute"
+        ["tsne", "umap"],
+        description="planes drawn of each feature space; umap compiles itself first, which takes a while",
     )
     features: str | None = Field(
         None, description="folder of a vision model, or file of Inception weights, as a further feature space"
