@@ -59,5 +59,22 @@ rule publish:
         "python -m groundsynth publish {params.study} 2>&1 | tee {log:q}"
 
 
+# Chips as files for others, each synthetic picture marked: snakemake export
+rule export:
+    input:
+        PREPARE.path("chips.parquet").format(fold=STUDY.folds[0]),
+        GROUND.path("certificate.csv").format(fold=STUDY.folds[0]),
+    log:
+        f"logs/{STUDY.study}/export.log",
+    localrule: True
+    conda:
+        "environment.yml"
+    params:
+        study=STUDY.study,
+        fold=STUDY.folds[0],
+    shell:
+        "python -m groundsynth export-chips config/{params.study}.yaml --fold {params.fold} 2>&1 | tee {log:q}"
+
+
 onsuccess:
     print(closing_words(STUDY))

@@ -8,9 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from groundsynth.checks.agreement import (
     caption_precisions,
-    control_rows,
-    control_scores,
     map_kappa,
+    map_kappas,
     matched_partners,
     paired_auc,
     random_partners,
@@ -33,6 +32,14 @@ def test_kappa_of_constant_maps_and_of_nothing():
 def test_kappa_ignores_unlabelled_pixels():
     given = np.array([[0, 6], [255, 255]], np.uint8)
     assert map_kappa(np.array([[0, 6], [1, 2]], np.uint8), given) == 1
+
+
+def test_kappas_in_bulk_are_those_one_by_one():
+    generator = np.random.default_rng(0)
+    readings, maps = generator.integers(0, 3, (2, 20, 8, 8)).astype(np.uint8)
+    maps[0], maps[1], readings[1], maps[2, :4] = 255, 0, 0, 255
+    one_by_one = [map_kappa(a, b) for a, b in zip(readings, maps, strict=True)]
+    assert map_kappas(readings, maps) == pytest.approx(one_by_one, nan_ok=True)
 
 
 @pytest.mark.parametrize("n", [2, 3, 17])
@@ -65,6 +72,15 @@ def test_auc_properties():
     assert paired_auc(own + 100, other, "t")[:3] == (1, 1, 1)
 
 
+def test_whole_units_are_resampled():
+    """Two blocks, each all alike: resamples hold one or both, so the interval spans what blocks say alone."""
+    own, other = np.repeat([1.0, 0.0], 50), np.full(100, 0.5)
+    value, low, high, _ = paired_auc(own, other, "t", units=np.repeat(["a", "b"], 50))
+    assert (value, low, high) == (0.5, 0, 1)
+    single = paired_auc(own, other, "t")
+    assert 0.3 < single[1] < single[2] < 0.7
+
+
 def test_auc_leaves_out_undefined_pairs():
     value, *_, n = paired_auc(np.array([1, np.nan, 2, 3]), np.array([0, 0, np.nan, 0]), "t")
     assert (value, n) == (1, 2)
@@ -83,30 +99,3 @@ def test_caption_precision_counts_checked_claims_only():
     )
     assert values[:2].tolist() == [1, 0]
     assert np.isnan(values[2])
-
-
-def distinct_maps() -> np.ndarray:
-    maps = np.zeros((6, 16, 16), np.uint8)
-    for i in range(6):
-        maps[i, 2 * i : 2 * i + 5] = i + 1  # another class in another place each
-    return maps
-
-
-def test_right_pairs_beat_every_control():
-    maps = distinct_maps()
-    captions = [
-        f"{name} in this scene." for name in ("Shrubs", "Grass", "Crops", "Buildings", "Sand", "Water")
-    ]
-    controls = control_scores(maps, maps, captions, "t")
-    assert (controls["own_map"] == 1).all()
-    rows = {row["arm"]: row["value"] for row in control_rows("smoke", "joint", controls)}
-    assert rows == {"swapped_map": 1, "matched_swap": 1, "shuffled_caption": 1}
-
-
-def test_maps_unrelated_to_the_readings_score_like_their_controls():
-    generator = np.random.default_rng(1)
-    readings, maps = generator.integers(0, 3, (2, 60, 16, 16)).astype(np.uint8)
-    controls = control_scores(readings, maps, ["Forest."] * 60, "t")
-    rows = control_rows("smoke", "joint", controls, skip=("shuffled_caption", "matched_swap"))
-    assert len(rows) == 1
-    assert rows[0]["low"] < 0.5 < rows[0]["high"]

@@ -39,6 +39,10 @@ ROWS: dict[str, dict] = {
     "blocks": dict(
         block=0, ground=0, group=0, split="train", row=0, col=0, height=64, width=64, **{f"pixels_{k}": 9 for k in K}
     ),
+    "asked": dict(
+        chip_id="text-s0-text-000000", kind="both", prompt="A lake.", condition="caption of c", raised=-1,
+        **{f"share_{k}": 1 / 7 for k in K}, **{f"told_{k}": 0.5 for k in K},
+    ),
     "agreement": dict(**SAMPLE, agreement=0.5, kappa=-0.1, trust=0.9, **{f"iou_{k}": 0.5 for k in K}),
     "captions": dict(
         **SAMPLE, caption_index=0, caption="Forest.", mode="map", writer="layout", writer_version="1",
@@ -49,8 +53,32 @@ ROWS: dict[str, dict] = {
     "certificate": dict(
         **SAMPLE, generator="unified-s0", seed=7, condition="", model_hash="ab", agreement=0.5, kappa=0.4,
         trust=0.9, claim_precision=1.0, claims=2, nearest_train=0.1, nearest_chip="c", unlike_real=0.3,
+        map_fit=0.4, caption_of_map=1.0, caption_of_image=0.2, nearest_patch=0.2, contrastive=0.1,
         verdict="keep", reason="ok",
     ),
+    "contrastive": dict(**SAMPLE, similarity=0.3, match=0.6),
+    "cleaned": dict(chip_id="c", verdict="rewritten", round=1, score=-0.2, caption="Forest."),
+    "captioning_runs": dict(
+        arm="real", seed=0, style="words", fold=0, real_chips=9, synthetic_chips=0, seconds=1.5, best_step=5,
+        val_f1=0.4,
+    ),
+    "captioning_history": dict(arm="real", seed=0, style="words", step=5, loss=1.5, val_f1=0.4),
+    "test_captions": dict(
+        arm="real", seed=0, style="words", chip_id="c/0", block=0, caption="Forest.", clear=True,
+        **{"true": 1, "false": 0}, unchecked=0, named=1, large=1, dominant=0, said_dominant=0,
+        **{f"{kind}_{k}": 1 for kind in ("found", "proposed") for k in range(1, 5)},
+        length=2, reference_length=2, rouge_l=1.0, cider=4.0, meteor=0.5,
+    ),
+    "exported_chips": dict(
+        **SAMPLE, origin="synthetic", generator="unified-s0", model_hash="ab", seed="seven", condition="c",
+        map_source="drawn", caption="Forest.", verdict="keep", reason="ok", split="", crs="",
+        **{f"share_{k}": 0.0 for k in K}, **{f"transform_{k}": 1.0 for k in "abcdef"},
+    ),
+    "exported_files": dict(
+        path="png/joint/a_image.png", **SAMPLE, role="image", synthetic=True, signed=False, sha256="0" * 64,
+        pixels="ab",
+    ),
+    "ratings": dict(plan="ab", trial=0, rater="a", kind="person", answer="real", seconds=1.5),
     "runs": dict(
         arm="real", seed=0, fold=0, real_chips=9, synthetic_chips=0, seconds=1.5, best_step=5, val_miou=0.4
     ),
@@ -65,6 +93,8 @@ BROKEN = [
     ("metrics", "value", "much"),
     ("blocks", "split", "training"),
     ("blocks", "pixels_3", -1),
+    ("asked", "raised", 7),
+    ("asked", "share_2", -0.1),
     ("agreement", "agreement", 1.5),
     ("agreement", "kappa", -1.1),
     ("agreement", "iou_6", -0.1),
@@ -75,6 +105,22 @@ BROKEN = [
     ("certificate", "verdict", "perhaps"),
     ("certificate", "claim_precision", 2.0),
     ("certificate", "nearest_train", None),
+    ("contrastive", "match", 1.5),
+    ("contrastive", "similarity", 2.0),
+    ("cleaned", "verdict", "perhaps"),
+    ("cleaned", "caption", ""),
+    ("captioning_runs", "style", "songs"),
+    ("captioning_runs", "best_step", 0),
+    ("captioning_history", "val_f1", 1.2),
+    ("captioning_history", "loss", None),
+    ("test_captions", "rouge_l", 1.2),
+    ("test_captions", "named", -1),
+    ("exported_chips", "map_source", "found"),
+    ("exported_chips", "origin", "half"),
+    ("exported_files", "role", "page"),
+    ("exported_files", "sha256", "0"),
+    ("ratings", "answer", "perhaps"),
+    ("ratings", "seconds", -1.0),
     ("runs", "best_step", 0),
     ("runs", "seconds", -1.0),
     ("history", "val_miou", 1.2),

@@ -101,7 +101,9 @@ def test_captions_depend_on_name_and_seed_alone():
 
 
 def test_unknown_writer_names_the_known_ones():
-    with pytest.raises(GroundsynthError, match=r"'poet' is not known; choose one of \['endpoint', 'layout'"):
+    with pytest.raises(
+        GroundsynthError, match=r"'poet' is not known; choose one of \['captioner', 'endpoint', 'layout'"
+    ):
         make_writer("poet", "words")
 
 

@@ -27,8 +27,13 @@ STUDIES = (
     "zion",
     "zion128",
     "single",
+    "single_use",
     "gan",
     "labels",
+    "one_hot",
+    "text",
+    "text_shares",
+    "text_shuffled",
 )
 
 
@@ -102,7 +107,7 @@ def test_no_study_is_left_out_of_these_tests(root):
         ("folds", [6], ["6 is none of the 6 folds"]),
         ("generator.policies", ["unified", "spade"], ["'spade' draws spade", "add it there or leave"]),
         ("generator.diversity", -1, ["'generator.diversity' = -1 is refused"]),
-        ("benchmark.arms", ["real", "real+text"], ["'benchmark.arms.1' = 'real+text' is refused"]),
+        ("benchmark.arms", ["real", "real+texture"], ["'benchmark.arms.1' = 'real+texture' is refused"]),
         ("benchmark.arms", ["real+joint"], ["the first arm must be 'real'"]),
         ("benchmark.arms", ["real", "real+mask:blur"], ["'real+mask:blur' is refused"]),
         ("benchmark.arms", ["real", "real+mask:chip"], ["filter 'chip', which label.filters leaves out"]),
@@ -263,7 +268,9 @@ def test_a_generator_of_images_alone_draws_no_layouts(smoke):
 
 
 def test_single_policies_are_asked_only_for_what_they_draw(smoke):
-    study = validate_study(change(smoke, "generator.policies", ["joint", "mask", "image"]))
+    alone = change(smoke, "generator.policies", ["joint", "mask", "image"])
+    alone = change(alone, "generate.systems", ["joint", "mask", "image"])
+    study = validate_study(change(alone, "benchmark.arms", ["real", "real+mask"]))
     made = RuleStage(study, "03_generate").of_fold("chips.parquet")
     folder = "results/smoke/03_generate/fold{fold}"
     assert made == [f"{folder}/{s}-s0/{s}/0/chips.parquet" for s in ("joint", "mask", "image")]
@@ -313,3 +320,45 @@ def test_a_gan_is_asked_for_its_own_system_alone(root):
     where = SimpleNamespace(fold=0, generator="joint_gan-s0", system="joint_gan", shard=0)
     given = notebook_parameters(study, "02_train_generator", where)
     assert (given["policy"], given["seed"]) == ("joint_gan", 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"generator.conditions": "none"}, r"conditions: 'none' leaves system 'text' nothing to be asked by"),
+        ({"generator.conditions": "text"}, r"asks: 'shares' gives shares, and generator\.conditions is 'text'"),
+        (
+            {"generator.conditions": "shares", "generate.asks": ["shares", "shuffled"]},
+            r"asks: 'shuffled' gives text, and generator\.conditions is 'shares'; leave it out",
+        ),
+        (
+            {"generator.conditions": "shares", "generate.asks": ["shares"], "generator.shuffle_text": True},
+            r"shuffle_text: conditions 'shares' hold no text to shuffle",
+        ),
+        ({"generate.asks": []}, r"generate\.asks"),
+    ],
+)  # fmt: skip
+def test_what_is_asked_must_have_been_learned(smoke, values, says):
+    for path, value in values.items():
+        smoke = change(smoke, path, value)
+    with pytest.raises(GroundsynthError, match=says):
+        validate_study(smoke)
+
+
+def test_a_unified_generator_may_be_asked_too(smoke):
+    study = validate_study(smoke)
+    assert study.generate.asks == ["captions", "shares", "rare", "nothing"]
+    made = RuleStage(study, "03_generate").of_fold("asked.csv")
+    assert [path.split("/")[5] for path in made] == ["joint", "mask", "image", "text"]
+
+
+def test_the_arms_of_the_text_study_differ_in_what_is_said_alone(root):
+    """Without language or with the wrong one, all else is the text study's."""
+    text, *arms = (
+        load_study(root / "config" / f"{n}.yaml") for n in ("text", "text_shares", "text_shuffled")
+    )
+    assert [arm.generator.conditions for arm in (text, *arms)] == ["both", "shares", "text"]
+    same = {"conditions", "shuffle_text"}
+    for arm in arms:
+        assert arm.generator.model_dump(exclude=same) == text.generator.model_dump(exclude=same)
+        assert (arm.label, arm.data, arm.generate.guidance) == (text.label, text.data, text.generate.guidance)

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from groundsynth.artifacts import write_chips
+from groundsynth.artifacts import write_chips, write_table
 from groundsynth.benchmark.arms import parse_arm, parse_arms
-from groundsynth.benchmark.extra_sets import extra_sets, filtered_chips, self_training_chips
+from groundsynth.benchmark.extra_sets import certified_chips, extra_sets, filtered_chips, self_training_chips
 from groundsynth.benchmark.segmentation import BenchmarkData, arm_pools
+from groundsynth.config import CERTIFIED_SETS
 from groundsynth.errors import GroundsynthError
 
 SYSTEMS = ["mask", "image"]
@@ -68,3 +69,37 @@ def test_hidden_chips_train_with_the_labellers_maps_and_never_their_own():
         self_training_chips(real.assign(split="val"), labels)
     with pytest.raises(GroundsynthError, match="hidden chip 'real2' has no label"):
         self_training_chips(real, labels.iloc[:2])
+
+
+@pytest.fixture
+def certified(study, tmp_path):
+    """Certificates that drop the first of five chips."""
+    row = {"system": "mask", "generator": "g", "seed": 0, "condition": "", "model_hash": "h", "agreement": 0.5,
+           "kappa": 0.5, "map_fit": 0.5, "claim_precision": 1.0, "claims": 3, "caption_of_map": 1.0,
+           "caption_of_image": 1.0, "trust": 0.9, "nearest_train": 0.6, "nearest_chip": "w", "nearest_patch": 0.2,
+           "unlike_real": 1.0}  # fmt: skip
+    rows = [
+        row | {"chip_id": f"mask{k}", "verdict": "keep" if k > 1 else "drop", "reason": "r"} for k in range(5)
+    ]
+    path = tmp_path / "results" / study / "06_ground" / "fold0" / "certificate.csv"
+    write_table(pd.DataFrame(rows), path, "certificate")
+    return study
+
+
+def test_certified_dropped_and_random_sets_are_equal_in_number(certified):
+    sets = {name: certified_chips(certified, 0, name, some_chips(n=5)) for name in CERTIFIED_SETS}
+    assert {name: len(chips) for name, chips in sets.items()} == dict.fromkeys(CERTIFIED_SETS, 2)
+    assert set(sets["certified"]["chip_id"]) < {"mask2", "mask3", "mask4"}
+    assert set(sets["dropped"]["chip_id"]) == {"mask0", "mask1"}
+    arms = parse_arms(["real", "real+mask:certified", "synthetic:mask:dropped"], SYSTEMS)
+    found = extra_sets(certified, 0, arms, some_chips(n=5))
+    assert sorted(found["mask:dropped"][0][:, 0, 0, 0]) == [0, 1]
+
+
+def test_certificates_that_are_missing_or_all_alike_are_told(certified, study):
+    with pytest.raises(GroundsynthError, match="chip 'mask5' has no certificate"):
+        certified_chips(certified, 0, "certified", some_chips(n=6))
+    with pytest.raises(GroundsynthError, match="of 2 chips of 'mask' 0 are kept and 2 dropped"):
+        certified_chips(certified, 0, "random", some_chips(n=2))
+    with pytest.raises(GroundsynthError, match=r"certificate.csv: missing; make it first: snakemake"):
+        certified_chips("other", 0, "random", some_chips(n=2))

@@ -73,7 +73,8 @@ def test_killed_training_resumes_on_the_same_path(chips, tmp_path, policy):
     assert steps_run == [3, 4]
     assert list(log) == COLUMNS
     np.testing.assert_allclose(log_again, log, atol=1e-3)
-    assert (log["matching"].max() > 0) == (policy == "spade")
+    assert log["matching"].max() > 0
+    assert (log["diversity"].max() > 0) == (policy == "spade"), "a drawn map needs no second image"
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
@@ -126,6 +127,48 @@ def test_critic_notices_that_all_chips_are_one(chips):
     varied, alike = critic(pairs), critic(pairs[:1].repeat(4, 1, 1, 1))
     assert not torch.allclose(varied[0][-1][0], alike[0][-1][0])
     torch.testing.assert_close(varied[0][-2][0], alike[0][-2][0])
+
+
+@pytest.fixture(scope="module")
+def joint(chips):
+    return new_players(chips[0], replace(SETTINGS, policy="joint_gan"), CPU)
+
+
+def test_half_of_the_pairs_have_the_generators_own_maps(joint, chips):
+    """Own maps name one whole class per pixel, and pass a gradient to the layers that drew them."""
+    latent, noise = draw_latents([1, 2, 3, 4, 5], 32, CPU)
+    labels = one_hot_maps(chips[1][:5])
+    maps = joint.model.pair(latent, noise, labels)[:, 3:]
+    assert torch.equal(maps[2:], labels[2:])
+    assert not torch.equal(maps[:2], labels[:2])
+    torch.testing.assert_close(maps[:2].detach().amax(1), torch.ones(2, 32, 32))
+    maps[:2, 0].sum().backward()
+    assert joint.model.start.weight.grad.abs().sum() > 0
+    joint.model.zero_grad()
+
+
+def test_fine_noise_is_for_images_and_not_for_maps(joint):
+    """Noise on odd pixels is not seen at half of the side; the map's finest layer gets none at all."""
+    latent, noise = draw_latents([7], 32, CPU)
+    changed = noise.clone()
+    changed[:, :, 1::2, 1::2] += 3
+    with torch.no_grad():
+        one, other = (joint.model(latent, each) for each in (noise, changed))
+        coarse = joint.model.draw_maps(latent, torch.randn_like(noise))
+    assert torch.equal(one[:, 3:], other[:, 3:])
+    assert not torch.equal(one[:, :3], other[:, :3])
+    assert coarse.shape == one[:, 3:].shape
+
+
+def test_a_batch_without_own_maps_leaves_the_maps_layers_alone(chips):
+    """Of one chip none is own: only the image's layers learn; of four, the map's do as well."""
+    for n, moves in ((1, False), (4, True)):
+        players = new_players(chips[0], replace(SETTINGS, policy="joint_gan"), CPU)
+        data = real_data(players.model, *chips)
+        before = [p.clone() for p in (players.model.start.weight, players.model.image.start.weight)]
+        train_step(players, data[:n], replace(SETTINGS, policy="joint_gan"), torch.Generator().manual_seed(0))
+        after = (players.model.start.weight, players.model.image.start.weight)
+        assert [not torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [moves, True]
 
 
 def test_a_batch_of_one_trains(chips, tmp_path):

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from groundsynth.data.turns import turn_map
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.beliefs import believe
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.generation import generate_shard, hash_model, shard_indices
-from groundsynth.models.given_maps import give_maps, transform_map
+from groundsynth.models.given_maps import give_maps
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 from groundsynth.models.sampling import SamplingSettings, draw_maps, sample_pairs, sample_path, segment
 from groundsynth.models.solvers import SOLVERS, SampleNoise, solve
@@ -187,7 +188,7 @@ def test_guidance_runs_from_no_map_to_more_than_the_map(model, chips, monkeypatc
     """With predictions of 1 for a clean map and 0 without one, guidance g answers g."""
     seen = []
 
-    def raw(x, sigma_image, sigma_mask, image_state, mask_state):
+    def raw(x, sigma_image, sigma_mask, image_state, mask_state, conditions):
         return (mask_state == CLEAN).float()[:, None, None, None].expand_as(x)
 
     def record(predict, first, *_):
@@ -356,12 +357,12 @@ def test_layouts_are_training_maps_and_do_not_depend_on_the_shard(chips):
     assert whole["condition"].tolist()[4:7] == part["condition"].tolist()
     by_id = dict(zip(table["chip_id"], table["mask"], strict=True))
     for row in whole.itertuples():
-        np.testing.assert_array_equal(row.mask, transform_map(by_id[row.condition], row.condition_transform))
+        np.testing.assert_array_equal(row.mask, turn_map(by_id[row.condition], row.condition_transform))
 
 
 def test_eight_transforms_are_eight_different_maps():
     labels = np.arange(9, dtype=np.uint8).reshape(3, 3)
-    assert len({transform_map(labels, code).tobytes() for code in range(8)}) == 8
+    assert len({turn_map(labels, code).tobytes() for code in range(8)}) == 8
 
 
 def test_rows_say_where_each_sample_comes_from(model, chips):

@@ -8,17 +8,20 @@ import rasterio
 from scipy.ndimage import gaussian_filter
 
 from groundsynth.artifacts import write_json
+from groundsynth.captions.layout import LayoutWriter
+from groundsynth.checks import patches as patches_module
 from groundsynth.checks import territory as territory_module
+from groundsynth.checks.corruption import patched_images, planted_copies
 from groundsynth.checks.memorisation import (
     copy_rows,
     index_training,
     nearest_features,
     nearest_windows,
     place_name,
-    plant_copies,
     turn_and_flip,
     unit_vectors,
 )
+from groundsynth.checks.patches import index_patches, nearest_patches, standard_pose, tiles
 from groundsynth.checks.territory import Territory, held_out_windows, read_territory, training_windows
 from groundsynth.data.blocks import HIDDEN, NO_SPLIT, TRAIN, VAL
 from groundsynth.errors import GroundsynthError
@@ -33,7 +36,8 @@ def territory() -> Territory:
     image = (128 + 250 * gaussian_filter(noise, (1.5, 1.5, 0))).clip(0, 255).astype(np.uint8)
     split = np.full((96, 160), NO_SPLIT, np.uint8)
     split[:, :80], split[:, 88:128], split[:40, 128:] = TRAIN, VAL, HIDDEN
-    return Territory(["small"], [image], [split])
+    labels = np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3), np.ones((48, 54), np.uint8))[:96, :160]
+    return Territory(["small"], [image], [split], [labels])
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,9 @@ def test_a_turned_brighter_copy_is_found_where_it_was_cut(territory, index, code
 
 
 def test_planted_copies_are_all_nearer_than_held_out_ground(territory, index):
-    planted = nearest_windows(plant_copies(territory, SIZE, 24, 0), index)[0]
+    chips = np.array([[0, row, col] for row in (0, 32, 64) for col in (0, 24, 48)])
+    copies = planted_copies(territory, chips, SIZE, 24, LayoutWriter(), 0)
+    planted = nearest_windows(copies.images, index)[0]
     held_out = nearest_windows(territory.cut(held_out_windows(territory, SIZE, 24, 0), SIZE), index)[0]
     assert planted.max() < 0.1 < 0.3 < held_out.min()
     rows = copy_rows("smoke", "pixels", {"joint": held_out}, planted, held_out)
@@ -136,6 +142,7 @@ def test_territory_is_read_from_rasters(tmp_path, territory):
     for name, layers in (
         ("image", np.moveaxis(territory.images[0], -1, 0)),
         ("split", territory.splits[0][None]),
+        ("map", territory.maps[0][None]),
     ):
         bands, height, width = layers.shape
         profile = {"driver": "GTiff", "dtype": "uint8", "count": bands, "height": height, "width": width}
@@ -148,6 +155,40 @@ def test_territory_is_read_from_rasters(tmp_path, territory):
     assert found.names == ["small"]
     assert (found.images[0] == territory.images[0]).all()
     assert (found.splits[0] == territory.splits[0]).all()
+    assert (found.maps[0] == territory.maps[0]).all()
     (tmp_path / "scenes" / "small" / "split.tif").unlink()
     with pytest.raises(GroundsynthError, match=r"split\.tif: not readable .* remake it: .*data\.json"):
         read_territory(tmp_path)
+
+
+def test_a_patch_has_one_standard_pose():
+    patch = np.random.default_rng(0).integers(0, 255, (1, 16, 16, 3), np.uint8)
+    poses = {standard_pose(turn_and_flip(patch, code)).tobytes() for code in range(8)}
+    assert len(poses) == 1
+
+
+def test_tiles_are_cut_row_by_row():
+    chip = np.arange(32 * 48).reshape(1, 32, 48, 1).repeat(3, 3)
+    found = tiles(chip)
+    assert found.shape == (1, 6, 16, 16, 3)
+    assert found[0, 4, 0, 0, 0] == chip[0, 16, 16, 0]
+
+
+@pytest.mark.parametrize("most", [120_000, 1500])
+def test_collages_of_patches_are_found_and_held_out_ground_is_not(territory, index, monkeypatch, most):
+    """Also where patches are indexed at a step: all offsets around the best are tried."""
+    monkeypatch.setattr(patches_module, "MOST_PATCHES", most)
+    patches = index_patches(territory)
+    assert (patches.step == 1) == (most > 80 * 96)
+    held_out = territory.cut(held_out_windows(territory, SIZE, 24, 0), SIZE)
+    collages = patched_images(held_out, territory, 0)
+    assert nearest_patches(collages, patches).max() < 0.05 < 0.1 < nearest_patches(held_out, patches).min()
+    assert nearest_windows(collages, index)[0].min() > 0.1  # whole windows do not see them
+
+
+def test_flat_chips_show_nothing_to_copy(territory):
+    assert nearest_patches(np.full((2, SIZE, SIZE, 3), 90, np.uint8), index_patches(territory)).tolist() == [
+        1,
+        1,
+    ]
+    assert len(nearest_patches(np.zeros((0, SIZE, SIZE, 3), np.uint8), index_patches(territory))) == 0

@@ -1,6 +1,7 @@
 """A generator as a diffusers pipeline: saved, loaded, called; what does not fit is told in a sentence."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,10 @@ def test_what_a_call_returns(pipe, labels):
     ("call", "says"),
     [
         ({"prompt": ""}, "learned no text"),
+        (
+            {"shares": {"water": 1}},
+            "learned no class shares, so it takes no shares; leave it out or give a mask",
+        ),
         ({"prompt": "a lake" * 2000}, "learned no text"),
         ({"mask": np.zeros((8, 8), np.uint8)}, r"maps of shape \(1, 8, 8\) do not fit"),
         ({"mask": np.full((16, 16), 9, np.uint8)}, "map value 9 is not in this generator's legend"),
@@ -85,6 +90,66 @@ def test_what_does_not_fit_is_told_in_a_sentence(pipe, call, says):
     with pytest.raises(GroundsynthError, match=says) as caught:
         pipe(**call)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def asked_pipe():
+    draw = np.random.default_rng(0)
+    maps = draw.choice([0, 4], (8, 16, 16)).astype(np.uint8)
+    settings = replace(SETTINGS, policy="text", conditions="both")
+    model = new_denoiser(draw.integers(0, 255, (8, 16, 16, 3), np.uint8), maps, settings).eval()
+    return GroundsynthPipeline.of(model, "text", SOLVING)
+
+
+def test_a_generator_that_learned_text_and_shares_is_asked_for_both(asked_pipe, tmp_path):
+    lake = asked_pipe(prompt="A lake in the north.")
+    assert (lake.system, lake.maps.shape, len(lake.images)) == ("text", (1, 16, 16), 1)
+    assert len({i.tobytes() for i in asked_pipe(prompt="A lake in the north.", num_images=3).images}) == 3
+    np.testing.assert_array_equal(pixels(asked_pipe(prompt=" A lake in the north. ")), pixels(lake))
+    others = [
+        asked_pipe(), asked_pipe(prompt="Nothing but wood."), asked_pipe(shares={"water": 0.2, "bare": 0.8}),
+        asked_pipe(prompt="A lake in the north.", shares={"water": 1.0}),
+        asked_pipe(prompt="A lake in the north.", guidance_scale=4.0),
+    ]  # fmt: skip
+    assert all((pixels(other) != pixels(lake)).any() for other in others)
+    asked_pipe.save_pretrained(tmp_path / "g")
+    again = GroundsynthPipeline.from_pretrained(tmp_path / "g")
+    np.testing.assert_array_equal(pixels(again(prompt="A lake in the north.")), pixels(lake))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ({"prompt": ""}, "the prompt '' says nothing"),
+        ({"prompt": "a lake " * 1429}, "the prompt has 10,003 characters and at most 10,000"),
+        ({"prompt": ["a lake"]}, "a prompt of type list is no text"),
+        ({"shares": {"water": 0.5}}, "the shares sum to 0.5 and must sum to 1"),
+        ({"shares": {"water": -1, "bare": 2}}, "the share of water is -1"),
+        ({"shares": {"lake": 1}}, "shares name 'lake', which is no class"),
+        ({"prompt": "a lake", "mask": np.zeros((16, 16), np.uint8)}, "a mask and prompt were given"),
+        ({"prompt": "a lake", "system": "joint"}, "system 'joint' was not trained: policy 'text' draws text"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_in_a_sentence(asked_pipe, call, says):
+    with pytest.raises(GroundsynthError, match=says) as caught:
+        asked_pipe(**call)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_generator_of_shares_alone_takes_no_prompt(model):
+    draw = np.random.default_rng(0)
+    chips = draw.integers(0, 255, (8, 16, 16, 3), np.uint8), draw.choice([0, 4], (8, 16, 16)).astype(np.uint8)
+    pipe = GroundsynthPipeline.of(
+        new_denoiser(*chips, replace(SETTINGS, conditions="shares")), "unified", SOLVING
+    )
+    assert pipe(shares={"water": 1}).system == "text"
+    assert pipe().system == "joint"
+    with pytest.raises(
+        GroundsynthError, match="learned no text, so it takes no prompt; leave it out or give shares"
+    ):
+        pipe(prompt="a lake")
+    with pytest.raises(GroundsynthError, match="system 'joint' is asked for nothing; leave system out"):
+        pipe(shares={"water": 1}, system="joint")
 
 
 def test_a_generator_of_one_policy_draws_that_alone(model, labels):

@@ -36,7 +36,7 @@ def test_a_study_becomes_pages_that_need_nothing_from_elsewhere(results):
     html = index.read_text()
     links = re.findall(r'href="([^"]+)"', html)
     assert "+3.0 [+1.0, +5.0]" in html
-    assert len([link for link in links if link.startswith("pages/")]) == 10
+    assert len([link for link in links if link.startswith("pages/")]) == 12
     for link in links:
         assert (index.parent / link).is_file(), link
     for page in (index, *index.parent.glob("pages/*.html")):

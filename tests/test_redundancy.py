@@ -17,10 +17,8 @@ from groundsynth.checks.redundancy import (
     near_duplicate_rate,
     redundancy_rows,
     self_bleu,
-    sentence_features,
     vocabulary,
 )
-from groundsynth.errors import GroundsynthError
 
 LAKES = [
     "A large lake lies in the north of the scene.",
@@ -87,32 +85,3 @@ def test_rows_and_the_published_figures_beside_them():
     beside = beside_published(metrics)
     assert len(beside) == len(PUBLISHED) + 1
     assert beside.iloc[-1].tolist() == ["this study, writer layout, chips 'real'", 25.0, 25.0]
-
-
-def test_a_sentence_encoder_from_a_folder(tmp_path):
-    """A tiny BERT with a vocabulary of its own: equal texts are equal, and padding changes nothing."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "lake", "wood", "north", "the", "in"]
-    (tmp_path / "vocab.txt").write_text("\n".join(words))
-    BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-    )
-    BertModel(config).save_pretrained(tmp_path)
-    found = sentence_features(["a lake", "a wood in the north", "A lake"], tmp_path)
-    assert found.shape == (3, 16)
-    assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-5)
-    assert found[0] @ found[2] == pytest.approx(1, abs=1e-5)
-    assert found[0] == pytest.approx(sentence_features(["a lake"], tmp_path)[0], abs=1e-5)
-
-
-def test_a_folder_without_an_encoder_says_so(tmp_path):
-    with pytest.raises(
-        GroundsynthError, match=r"sentence encoder .*: cannot be read \(no config\.json in it\)"
-    ):
-        sentence_features(["a lake"], tmp_path)

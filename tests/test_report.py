@@ -44,7 +44,7 @@ def test_every_stage_is_gathered_once_with_its_time(results):
     assert set(table["stage"]) == set(tables.STAGES[:-1])
     assert not table.duplicated(tables.KEY).any()
     seconds = table[table["metric"] == "stage_seconds"].set_index("stage")["value"]
-    assert seconds["03_generate"] == 90  # three systems of 30 s
+    assert seconds["03_generate"] == 120  # four systems of 30 s
     assert seconds["01_prepare_data"] == 30
 
 
@@ -139,7 +139,7 @@ def test_lessons_leave_out_what_was_not_measured(results):
 
 def test_minutes_are_measured_beside_planned(results):
     table = tables.minutes_table(smoke(), gathered()).set_index("stage")
-    assert table.loc["03_generate", ["measured", "planned", "notebooks"]].tolist() == [1.5, 1.0, 3]
+    assert table.loc["03_generate", ["measured", "planned", "notebooks"]].tolist() == [2.0, 1.3, 4]
     assert pd.isna(table.loc["09_report", "measured"])
     make_run(tables.Folder(tables.REPORT, {}, results / tables.REPORT), seconds=12)
     own = tables.add_own_run("smoke", gathered(), results / tables.REPORT)
@@ -179,7 +179,7 @@ def test_verdicts_count_what_the_certificates_say(results):
     figure, caption = report_figures.verdicts(certificates, gathered())
     widths = [bar.get_width() for bar in figure.axes[0].containers[0]]
     plt.close(figure)
-    assert widths == pytest.approx([5 / 6] * 3)
+    assert widths == pytest.approx([5 / 6] * 4)
     assert "joint 6" in caption
     with pytest.raises(GroundsynthError, match="06_ground"):
         report_figures.verdicts(report_figures.read_certificates(results, [7]), frame())
@@ -188,7 +188,7 @@ def test_verdicts_count_what_the_certificates_say(results):
 def test_cost_shows_measured_minutes(results):
     figure, caption = report_figures.cost(tables.minutes_table(smoke(), gathered()))
     plt.close(figure)
-    assert "over 9 notebooks: 4.5 of 4.6 planned" in caption
+    assert "over 11 notebooks: 5.5 of 5.3 planned" in caption
 
 
 def test_random_pairs_are_the_same_again_and_labelled_where_there_is_no_map(results):

@@ -17,7 +17,13 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
-from study_commands import check_curve, check_export
+from study_commands import (
+    check_curve,
+    check_export,
+    check_marks_and_detectors,
+    check_measures,
+    command,
+)
 
 from groundsynth.config import STAGES, load_study
 from groundsynth.workflow.code_inputs import package_files
@@ -302,3 +308,27 @@ def test_a_notebook_opened_alone_runs_top_to_bottom(study, tmp_path, stage):
 def test_a_finished_study_has_its_sampling_curve_and_its_pipeline(study):
     check_curve(study.project, surroundings(study.project))
     check_export(study.project, surroundings(study.project))
+    check_measures(study.project, surroundings(study.project))
+
+
+@pytest.mark.slow
+def test_ten_thousand_samples_are_grounded_in_ten_minutes(study):
+    """Stage 06 on copies of a finished study's chips: ten times the samples, far less than ten times the memory."""
+    command(
+        study.project,
+        surroundings(study.project),
+        "ground-benchmark",
+        "config/smoke.yaml",
+        "--samples",
+        "1000",
+        "10000",
+    )
+    metrics = pd.read_csv(study.project / "results" / "scratch" / "ground_scale" / "metrics.csv")
+    found = metrics.pivot_table("value", "n", "metric")
+    assert found.loc[10_000, "stage_seconds"] <= 600
+    assert found.loc[10_000, "peak_rss_mb"] < 3 * found.loc[1000, "peak_rss_mb"]
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_exported_checked_and_detected(study):
+    check_marks_and_detectors(study.project, surroundings(study.project))

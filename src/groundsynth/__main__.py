@@ -51,6 +51,17 @@ def build_parser() -> argparse.ArgumentParser:
     cutting.add_argument("--output", type=Path, default=Path("results/scratch/cutting"), help="folder")
     cutting.set_defaults(command=cutting_command)
 
+    scale = commands.add_parser(
+        "ground-benchmark",
+        help="time stage 06, and its memory, on more and more samples made from a finished study's",
+    )
+    scale.add_argument("study", type=Path, help="config of a study whose stages 01 to 05 have run")
+    scale.add_argument("--samples", type=int, nargs="+", default=[1000, 2500, 10_000])
+    scale.add_argument("--fold", type=int, default=0)
+    scale.add_argument("--threads", type=int, default=2)
+    scale.add_argument("--output", type=Path, default=Path("results/scratch/ground_scale"), help="folder")
+    scale.set_defaults(command=scale_command)
+
     curve = commands.add_parser(
         "sampling-curve",
         help="measure quality and speed of a trained generator by solver and steps, churn and guidance",
@@ -81,6 +92,61 @@ def build_parser() -> argparse.ArgumentParser:
     curve.add_argument("--output", type=Path, default=Path("results/scratch/sampling_curve"), help="folder")
     curve.set_defaults(command=sampling_command)
 
+    obedience = commands.add_parser(
+        "measure-obedience",
+        help="measure how well trained generators obey maps of unseen chips, and how varied they are then",
+    )
+    obedience.add_argument("study", type=Path, help="config of a study whose stages 01, 02 and 04 have run")
+    obedience.add_argument(
+        "--generator", nargs="+", dest="generators", default=["unified-s0"], help="one or more, in one figure"
+    )
+    obedience.add_argument("--fold", type=int, default=0)
+    obedience.add_argument(
+        "--guidances",
+        nargs="+",
+        type=float,
+        default=[1.0, 1.5, 2.0, 3.0],
+        help="tried where policy is unified",
+    )
+    obedience.add_argument("--images-per-map", type=int, default=4, help="2 or more, for diversity")
+    obedience.add_argument("--maps", type=int, help="most layouts per split; all if left out")
+    obedience.add_argument("--output", type=Path, default=Path("results/scratch/obedience"), help="folder")
+    obedience.set_defaults(command=obedience_command)
+
+    routes = commands.add_parser(
+        "compare-routes",
+        help="draw pairs with image and map together and with the map first, and compare them with real ones",
+    )
+    routes.add_argument(
+        "studies", type=Path, nargs="+", metavar="study",
+        help="config of a study whose stages 01, 02 and 04 have run; more of the same chips to compare, such as "
+        "one_hot",
+    )  # fmt: skip
+    routes.add_argument("--generator", default="unified-s0")
+    routes.add_argument("--fold", type=int, default=0)
+    routes.add_argument("--samples", type=int, default=128, help="pairs per route")
+    routes.add_argument("--output", type=Path, default=Path("results/scratch/routes"), help="folder")
+    routes.set_defaults(command=routes_command)
+
+    double = commands.add_parser(
+        "super-resolve",
+        help="train a second diffusion model that doubles the side of pairs, measure it, and double generated ones",
+    )
+    double.add_argument("study", type=Path, help="config of a study whose stage 01 has run: the fine chips")
+    double.add_argument(
+        "--apply",
+        type=Path,
+        help="config of the study whose generated pairs are doubled; the same if left out",
+    )
+    double.add_argument("--fold", type=int, default=0)
+    double.add_argument("--generator", default="unified-s0")
+    double.add_argument("--system", default="joint")
+    double.add_argument("--samples", type=int, default=128, help="held-out windows it is measured on")
+    double.add_argument(
+        "--output", type=Path, default=Path("results/scratch/super_resolution"), help="folder"
+    )
+    double.set_defaults(command=double_command)
+
     adapt = commands.add_parser(
         "adapt",
         help="fine-tune a pretrained text-to-image pipeline on a study's chips and captions, and draw",
@@ -110,6 +176,56 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.set_defaults(command=export_command)
 
+    chips = commands.add_parser(
+        "export-chips",
+        help="write chips as GeoTIFF, PNG and WebDataset, each synthetic picture marked as such",
+    )
+    chips.add_argument("study", type=Path, help="config of a study whose stages 01 and 03 have run")
+    chips.add_argument(
+        "--system", nargs="+", metavar="name", help="systems, or real; all of them if left out"
+    )
+    chips.add_argument("--fold", type=int, default=0)
+    chips.add_argument(
+        "--kept", action="store_true", help="only chips whose certificate says keep, and real ones"
+    )
+    chips.add_argument("--output", type=Path, help="folder; results/<study>/export by default")
+    chips.set_defaults(command=export_chips_command)
+
+    marks = commands.add_parser(
+        "check-marks", help="verify every file of an export: marks, manifests, hashes; fails on any fault"
+    )
+    marks.add_argument("folder", type=Path, help="written by export-chips")
+    marks.add_argument("--anchors", type=Path, help="PEM certificates to trust; others count as a fault then")
+    marks.add_argument(
+        "--trial",
+        action="store_true",
+        help="plant faults in copies of all synthetic files and count those reported",
+    )
+    marks.add_argument("--output", type=Path, help="folder for checked.csv and metrics.csv")
+    marks.set_defaults(command=check_marks_command)
+
+    detect = commands.add_parser(
+        "detect", help="train detectors of synthetic chips and test them on systems they never saw"
+    )
+    detect.add_argument("study", type=Path, help="config of a study whose stages 01 to 03 have run")
+    detect.add_argument(
+        "--also", nargs="*", type=Path, default=[], help="studies of the same chips with other systems"
+    )
+    detect.add_argument("--fold", type=int, default=0)
+    detect.add_argument("--steps", type=int, default=200, help="of each detector's training")
+    detect.add_argument("--seed", type=int, default=0)
+    detect.add_argument(
+        "--forged", type=int, default=48, help="real chips that a region is forged in, each way"
+    )
+    detect.add_argument("--held-out", type=int, default=256, help="windows of held-out ground to test on")
+    detect.add_argument(
+        "--captioner",
+        type=Path,
+        help="folder of a captioner of stage 05 that is tuned to answer real or synthetic, too",
+    )
+    detect.add_argument("--output", type=Path, help="folder; results/<study>/authenticity by default")
+    detect.set_defaults(command=detect_command)
+
     compare = commands.add_parser(
         "compare-labellers",
         help="train several networks as labeller, choose on validation, test the chosen once",
@@ -134,6 +250,33 @@ def build_parser() -> argparse.ArgumentParser:
     policies.add_argument("--fold", type=int, default=0)
     policies.add_argument("--output", type=Path, default=Path("results/scratch/policies"), help="folder")
     policies.set_defaults(command=policies_command)
+
+    contrast = commands.add_parser(
+        "compare-contrastive",
+        help="train image–text models on real, synthetic and mixed pairs, and test them on real ground",
+    )
+    contrast.add_argument("study", type=Path, help="config of a study whose stages 01 to 04 have run")
+    contrast.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    contrast.add_argument("--steps", type=int, help="optimiser steps each, if not those of stage 06")
+    contrast.add_argument("--fold", type=int, default=0)
+    contrast.add_argument("--output", type=Path, default=Path("results/scratch/contrastive"), help="folder")
+    contrast.set_defaults(command=compare_contrastive_command)
+
+    clean = commands.add_parser(
+        "clean-captions",
+        help="find wrong captions of real chips with errors planted, describe them anew, and judge the result",
+    )
+    clean.add_argument("study", type=Path, help="config of a study whose stages 01 to 04 have run")
+    clean.add_argument(
+        "--rates", nargs="+", type=float, default=[0, 0.1, 0.25, 0.5], help="of planted errors"
+    )
+    clean.add_argument(
+        "--seeds", nargs="*", type=int, default=[0, 1, 2], help="of the judges; none: no judge"
+    )
+    clean.add_argument("--steps", type=int, help="optimiser steps each, if not those of stage 06")
+    clean.add_argument("--fold", type=int, default=0)
+    clean.add_argument("--output", type=Path, default=Path("results/scratch/cleaning"), help="folder")
+    clean.set_defaults(command=clean_captions_command)
 
     unlock = commands.add_parser("unlock", help="remove Snakemake's lock if the run that held it is dead")
     unlock.set_defaults(command=unlock_command)
@@ -190,6 +333,19 @@ def publish_command(arguments: argparse.Namespace) -> None:
     print(publish_study(arguments.study))
 
 
+def scale_command(arguments: argparse.Namespace) -> None:
+    """Measure, and write ``metrics.csv``: seconds and peak memory of stage 06 by number of samples."""
+    from groundsynth.artifacts import write_metrics
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.ground_scale import scale_rows, time_ground
+
+    folder, study = project_root() / arguments.output, load_study(arguments.study)
+    measured = time_ground(study, arguments.fold, folder, arguments.samples, arguments.threads)
+    write_metrics(scale_rows(study.study, measured), folder / "metrics.csv")
+    print(measured.to_string(index=False))
+
+
 def cutting_command(arguments: argparse.Namespace) -> None:
     """Measure, and write ``cutting.json`` (all numbers) and ``metrics.csv`` (two of them)."""
     from groundsynth.artifacts import write_json, write_metrics
@@ -215,6 +371,47 @@ def sampling_command(arguments: argparse.Namespace) -> None:
     folder = project_root() / arguments.output
     metrics = run_sampling_curve(load_study(arguments.study), wanted, folder)
     print(metrics[["regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def obedience_command(arguments: argparse.Namespace) -> None:
+    """Measure obedience and diversity on unseen layouts; samples already drawn are kept, so a stopped run goes on."""
+    from dataclasses import fields
+
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.obedience_study import Wanted, measure_obedience
+
+    wanted = Wanted(**{field.name: getattr(arguments, field.name) for field in fields(Wanted)})
+    metrics = measure_obedience(load_study(arguments.study), wanted, project_root() / arguments.output)
+    shown = metrics[metrics["class"] == ""]
+    print(shown[["regime", "metric", "arm", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def routes_command(arguments: argparse.Namespace) -> None:
+    """Measure both routes of each study's generator; pairs already drawn are kept, so a stopped run goes on."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.route_study import Wanted, compare_routes
+
+    wanted = Wanted(arguments.generator, arguments.fold, arguments.samples)
+    studies = [load_study(path) for path in arguments.studies]
+    metrics = compare_routes(studies, wanted, project_root() / arguments.output)
+    shown = metrics[metrics["class"] == ""]
+    columns = ["study", "system", "regime", "metric", "arm", "value", "low", "high", "n"]
+    print(shown[columns].to_string(index=False))
+
+
+def double_command(arguments: argparse.Namespace) -> None:
+    """Train by the study's section ``super_resolution`` (resumed if it was stopped), measure, and double."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.super_resolution_study import Wanted, run_super_resolution
+
+    study = load_study(arguments.study)
+    coarse = load_study(arguments.apply) if arguments.apply else study
+    wanted = Wanted(arguments.fold, arguments.generator, arguments.system, arguments.samples)
+    metrics = run_super_resolution(study, coarse, wanted, project_root() / arguments.output)
+    print(metrics[["regime", "metric", "system", "arm", "value", "low", "high", "n"]].to_string(index=False))
 
 
 def adapt_command(arguments: argparse.Namespace) -> None:
@@ -247,6 +444,47 @@ def export_command(arguments: argparse.Namespace) -> None:
     study = load_study(arguments.study)
     folder = arguments.output or results_dir(study.study) / "pipelines" / arguments.generator
     print(export_generator(study, arguments.generator, arguments.fold, project_root() / folder))
+
+
+def export_chips_command(arguments: argparse.Namespace) -> None:
+    """Write the folder, and say where it lies and what is in it."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root, results_dir
+    from groundsynth.workflow.export_chips import export_chips
+
+    study = load_study(arguments.study)
+    folder = project_root() / (arguments.output or results_dir(study.study) / "export")
+    listed = export_chips(study, folder, arguments.system, arguments.fold, arguments.kept)
+    made, signed = int(listed["synthetic"].sum()), int(listed["signed"].sum())
+    print(f"{len(listed)} files, {made} pictures marked as synthetic, {signed} of them signed\n{folder}")
+
+
+def check_marks_command(arguments: argparse.Namespace) -> None:
+    """Print how many files got which verdict, and every fault; stop with an error if there is one."""
+    from groundsynth.workflow.export_chips import check_marks
+
+    check_marks(arguments.folder, arguments.anchors, arguments.output, arguments.trial)
+
+
+def detect_command(arguments: argparse.Namespace) -> None:
+    """Train, test, draw; print what was measured."""
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root, results_dir
+    from groundsynth.workflow.detect_study import DetectSettings, detect_study
+
+    study = load_study(arguments.study)
+    folder = project_root() / (arguments.output or results_dir(study.study) / "authenticity")
+    settings = DetectSettings(
+        arguments.fold,
+        arguments.steps,
+        arguments.seed,
+        arguments.forged,
+        arguments.held_out,
+        arguments.captioner,
+    )
+    metrics = detect_study(study, [load_study(path) for path in arguments.also], settings, folder)
+    print(metrics[["system", "arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+    print(folder)
 
 
 def compare_labellers_command(arguments: argparse.Namespace) -> None:
@@ -290,6 +528,43 @@ def policies_command(arguments: argparse.Namespace) -> None:
     studies = load_study(arguments.unified), load_study(arguments.single)
     metrics = compare_policies(*studies, arguments.fold, project_root() / arguments.output)
     print(metrics[["system", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def compare_contrastive_command(arguments: argparse.Namespace) -> None:
+    """Train every arm and seed, test on held-out real ground, and write ``metrics.csv``."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.contrastive_study import compare_contrastive
+
+    study = load_study(arguments.study)
+    steps = arguments.steps or study.ground.contrastive_steps
+    folder, bar = project_root() / arguments.output, partial(tqdm, desc="trainings")
+    metrics = compare_contrastive(study, arguments.fold, arguments.seeds, steps, folder, bar)
+    print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def clean_captions_command(arguments: argparse.Namespace) -> None:
+    """Clean at every rate; write ``metrics.csv``, lists of what is kept with its captions, and figures."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
+    from groundsynth.checks.cleaning import PUBLISHED
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.workflow.cleaning_study import clean_captions
+
+    study = load_study(arguments.study)
+    steps = arguments.steps or study.ground.contrastive_steps
+    folder, bar = project_root() / arguments.output, partial(tqdm, desc="rates of planted errors")
+    metrics = clean_captions(study, arguments.fold, arguments.rates, arguments.seeds, steps, folder, bar)
+    print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+    print("\nPublished, of a generator trained on cleaned pairs (not measured here):")
+    print(PUBLISHED.to_string(index=False))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

@@ -97,6 +97,21 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["block"],
         strict=True,
     ),
+    # one row per sample that was asked for something, stage 03: shares are NaN where none were given,
+    # 'told' are those of the map that the prompt describes, 'raised' the rare class that was to be raised or -1
+    "asked": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "kind": _column(str),
+            "prompt": _column(str),
+            "condition": _column(str),
+            "raised": _column(int, pa.Check.in_range(-1, len(SHARE_COLUMNS) - 1)),
+            **{name: _column(float, _fraction, nullable=True) for name in SHARE_COLUMNS},
+            **{f"told_{k}": _column(float, _fraction, nullable=True) for k in range(len(SHARE_COLUMNS))},
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
     # one row per synthetic chip: the map it was made with or from, against the labeller's map
     "agreement": pa.DataFrameSchema(
         {
@@ -162,14 +177,84 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "model_hash": _column(str),
             "agreement": _column(float, nullable=True),
             "kappa": _column(float, nullable=True),
-            "trust": _column(float),
+            "map_fit": _column(float, nullable=True),
             "claim_precision": _column(float, _fraction, nullable=True),
             "claims": _column(int),
+            "caption_of_map": _column(float, _fraction, nullable=True),
+            "caption_of_image": _column(float, nullable=True),
+            "trust": _column(float),
             "nearest_train": _column(float),
             "nearest_chip": _column(str),
+            "nearest_patch": _column(float),
             "unlike_real": _column(float),
+            # of an image-text model, where the study has one
+            "contrastive": pa.Column(float, coerce=True, nullable=True, required=False),
             "verdict": _column(str, pa.Check.isin(["keep", "drop"])),
             "reason": _column(str),
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
+    # one row per exported chip: everything but its pictures
+    "exported_chips": pa.DataFrameSchema(
+        {
+            **{name: _column(str) for name in ("chip_id", "system")},
+            "origin": _column(str, pa.Check.isin(["real", "synthetic"])),
+            **{name: _column(str) for name in ("generator", "model_hash", "seed", "condition")},
+            "map_source": _column(str, pa.Check.isin(["reference", "given", "drawn", "labelled", "none"])),
+            **{name: _column(str) for name in ("caption", "verdict", "reason", "split")},
+            **{name: _column(float, _fraction, nullable=True) for name in SHARE_COLUMNS},
+            "crs": _column(str),
+            **{f"transform_{k}": _column(float, nullable=True) for k in "abcdef"},
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
+    # one row per chip with a caption: how well a contrastive model thinks the two fit
+    "contrastive": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "system": _column(str),
+            "similarity": _column(float, pa.Check.in_range(-1.001, 1.001)),  # cosine, single precision
+            "match": _column(float, _fraction),
+        },
+        unique=["chip_id"],
+        strict=True,
+    ),
+    # one row per file of an export, members of its shards too: what it is, and its hashes
+    "exported_files": pa.DataFrameSchema(
+        {
+            **{name: _column(str) for name in ("path", "chip_id", "system")},
+            "role": _column(str, pa.Check.isin(["image", "map", "file"])),
+            "synthetic": _column(bool),
+            "signed": _column(bool),
+            "sha256": _column(str, pa.Check.str_length(64, 64)),
+            "pixels": _column(str),
+        },
+        unique=["path"],
+        strict=True,
+    ),
+    # one row per answer of a rater to a blind trial
+    "ratings": pa.DataFrameSchema(
+        {
+            "plan": _column(str, pa.Check.str_length(min_value=1)),  # which list of trials
+            "trial": _column(int, pa.Check.ge(0)),
+            "rater": _column(str, pa.Check.str_length(min_value=1)),
+            "kind": _column(str, pa.Check.isin(["person", "simulated"])),
+            "answer": _column(str, pa.Check.isin(["real", "synthetic", "yes", "no"])),
+            "seconds": _column(float, pa.Check.ge(0)),
+        },
+        unique=["plan", "trial", "rater"],
+        strict=True,
+    ),
+    # one row per real training chip: what cleaning made of its caption; round -1 = never kept
+    "cleaned": pa.DataFrameSchema(
+        {
+            "chip_id": _column(str),
+            "verdict": _column(str, pa.Check.isin(["keep", "rewritten", "drop"])),
+            "round": _column(int, pa.Check.ge(-1)),
+            "score": _column(float),
+            "caption": _column(str, pa.Check.str_length(min_value=1)),
         },
         unique=["chip_id"],
         strict=True,

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from groundsynth.errors import GroundsynthError
-from groundsynth.systems import SYSTEMS_OF
+from groundsynth.systems import ASKED, SYSTEMS_OF
 
 STAGES = (
     "01_prepare_data",
@@ -45,6 +45,15 @@ SourceName = Literal[
 Architecture = Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus", "PAN"]
 FilterName = Literal["freemask", "confidence", "agreement", "chip", "hardness"]
 SELF_TRAINING = "self_training"  # the set of real chips whose labels are hidden
+#: what system text can be asked for, and which conditions a generator must have learned for it
+ASK_NEEDS: dict[str, tuple[str, ...]] = {
+    "captions": ("text",),
+    "shares": ("shares",),
+    "both": ("text", "shares"),
+    "rare": ("shares",),
+    "shuffled": ("text", "shares"),
+    "nothing": (),
+}
 ClassName = Literal["tree cover", "shrubland", "grassland", "cropland", "built-up", "bare", "water"]
 
 
@@ -144,12 +153,16 @@ def _check_bbox(bbox: tuple[float, float, float, float]) -> None:
 class Generator(_Section):
     """Stage 02: the any-to-any denoiser and its training."""
 
-    policies: list[Literal["unified", "joint", "mask", "image", "spade", "joint_gan"]] = Field(
+    policies: list[Literal["unified", "joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
         ["unified"],
         description="which noise-level pairs a training draws, or which GAN is trained; one generator each",
     )
     seeds: list[int] = Field([0], description="training seeds; one generator per policy and seed")
     steps: Positive = Field(description="optimiser steps; images gain structure up to tens of thousands")
+    steps_per_use: bool = Field(
+        False,
+        description="true trains a single policy only as long as policy unified, in as many steps, practises that use",
+    )
     batch_size: Positive = Field(8, description="chips per step; 64 and more on a GPU")
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         2e-3, description="peak rate of AdamW; lower it if the loss jumps"
@@ -169,6 +182,23 @@ class Generator(_Section):
         "bits",
         description="how classes become channels: three bits (SatSynth), or one channel per class",
     )
+    conditions: Literal["none", "shares", "text", "both"] = Field(
+        "both",
+        description="what policies unified and text are told of a chip besides its pixels: class shares, its "
+        "caption, or one or both of them at random",
+    )
+    shuffle_text: bool = Field(
+        False, description="true gives every chip another one's captions: the control that language must beat"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="numbers a training computes with; auto takes bfloat16 where the device multiplies in it",
+    )
+    unlabelled: bool = Field(
+        False,
+        description="true gives policy image real images without a map as well: hidden blocks, and training ground "
+        "with too few labels",
+    )
     image_noise: tuple[float, float] = Field(
         (-0.9, 1.3), description="mean and sd of ln(sigma) drawn for the image"
     )
@@ -180,7 +210,7 @@ class Generator(_Section):
     )
     gan_width: Positive = Field(32, description="a GAN's channels at full resolution; 64 and more on a GPU")
     diversity: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight of a GAN's mode-seeking term; about 1 keeps images of one map apart"
+        0.0, description="weight of GAN spade's mode-seeking term; about 1 keeps images of one map apart"
     )
     log_every: Positive = Field(20, description="steps between logged losses")
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
@@ -191,8 +221,8 @@ class Generator(_Section):
 class Generate(_Section):
     """Stage 03: sampling."""
 
-    systems: list[Literal["joint", "mask", "image", "spade", "joint_gan"]] = Field(
-        ["joint", "mask", "image"],
+    systems: list[Literal["joint", "mask", "image", "text", "spade", "joint_gan"]] = Field(
+        ["joint", "mask", "image", "text"],
         description="published ways to generate, each a condition of the model or a GAN of its own",
     )
     samples: Positive = Field(description="synthetic chips per system")
@@ -201,6 +231,13 @@ class Generate(_Section):
         "training",
         description="maps that system mask obeys: real training maps, flipped and turned; also rotated and scaled; "
         "with patches of rare classes laid on; maps of jointly drawn pairs; maps drawn before any image",
+    )
+    asks: Annotated[
+        list[Literal["captions", "shares", "both", "rare", "shuffled", "nothing"]], Field(min_length=1)
+    ] = Field(
+        ["captions", "shares", "rare", "nothing"],
+        description="what samples of system text are asked for, in turn: a training chip's caption, its shares, both; "
+        "more of a rare class; the caption of one chip with the shares of another (a control); nothing",
     )
     images_per_map: Positive = Field(
         1, description="images drawn for each map; above 1 their diversity is measured"
@@ -218,8 +255,8 @@ class Generate(_Section):
     )
     guidance: Annotated[float, Field(ge=0)] = Field(
         1.0,
-        description="how strongly system mask obeys its map: 1 as trained, 0 not at all, above 1 more, at the "
-        "price of diversity and of twice the time",
+        description="how strongly system mask obeys its map, and text its request: 1 as trained, 0 not at all, "
+        "above 1 more, at the price of diversity and of twice the time",
     )
     sigma_range: tuple[float, float] = Field(
         (0.2, 80.0), description="lowest and highest noise level; ddpm has its own"
@@ -390,7 +427,9 @@ class Caption(_Section):
     )
     seed: int = Field(0, description="seed of the wording")
     sentence_encoder: str | None = Field(
-        None, description="folder of a sentence encoder that finds near duplicates; null compares characters"
+        None,
+        description="what finds near duplicates: folder of a sentence encoder, or 'shipped' for the one installed "
+        "with the package; null compares characters, which is quicker",
     )
     vlm: LocalModel | None = Field(
         None, description="the local model: model, prompt, max_tokens, temperature, batch_size"
@@ -421,16 +460,39 @@ class Caption(_Section):
 class Ground(_Section):
     """Stage 06: checks and certificates."""
 
-    keep_real: Fraction = Field(0.95, description="share of real validation chips each threshold must keep")
-    held_out_chips: Positive = Field(256, description="real chips a set-level distance is measured against")
+    keep_real: Fraction = Field(
+        0.95, description="share of real windows that all thresholds together should keep"
+    )
+    windows: Positive = Field(
+        180, description="real windows on which thresholds are set, and as many of test blocks to try them on"
+    )
+    held_out_chips: Positive = Field(
+        256, description="chips per set in set-level distances, real or synthetic"
+    )
     kid_subsets: Positive = Field(50, description="random subsets of the kernel distance")
+    embeddings: list[Literal["tsne", "umap"]] = Field(
+        ["tsne", "umap"], description="planes drawn of each feature space; umap compiles for half a minute"
+    )
+    features: str | None = Field(
+        None, description="folder of a vision model, or file of Inception weights, as a further feature space"
+    )
+    contrastive: str | None = Field(
+        "trained",
+        description="who scores image against caption: trained = a small model on the study's real chips, a folder "
+        "or hub name = published CLIP weights, null = nobody",
+    )
+    contrastive_steps: Positive = Field(
+        description="optimiser steps of that small model; 600 and more on a GPU"
+    )
     seed: int = Field(0, description="seed of controls and subsets")
 
 
 ARM_PATTERN = (
-    r"^(real|((synthetic:|real\+)(joint|mask|image|spade|joint_gan)|real\+self_training)"
-    r"(:(freemask|confidence|agreement|chip|hardness))?)$"
+    r"^(real|((synthetic:|real\+)(joint|mask|image|text|spade|joint_gan)|real\+self_training)"
+    r"(:(freemask|confidence|agreement|chip|hardness|certified|dropped|random))?)$"
 )
+#: chips chosen by their certificates: those kept, those dropped, and as many of either at random
+CERTIFIED_SETS = ("certified", "dropped", "random")
 
 
 class Benchmark(_Section):
@@ -442,12 +504,15 @@ class Benchmark(_Section):
             "synthetic:joint",
             "synthetic:mask",
             "synthetic:image",
+            "synthetic:text",
             "real+joint",
             "real+mask",
             "real+image",
+            "real+text",
         ],
         description="training sets compared; 'real' is always the reference; ':<filter>' behind a system takes "
-        "filtered labels, real+self_training the hidden real chips with the labeller's labels",
+        "filtered labels, ':certified', ':dropped' and ':random' equally many chips by their certificates, "
+        "real+self_training the hidden real chips with the labeller's labels",
     )
     ratio: Annotated[float, Field(gt=0)] = Field(
         1.0, description="synthetic per real chip in a mixed arm's batches"
@@ -464,7 +529,7 @@ class Benchmark(_Section):
     bootstrap: Positive = Field(2000, description="resamples of blocks × seeds per interval")
 
 
-CAPTIONING_ARM = r"^(real|(synthetic:|real\+)(joint|mask|image|spade|joint_gan))$"
+CAPTIONING_ARM = r"^(real|(synthetic:|real\+)(joint|mask|image|text|spade|joint_gan))$"
 
 
 class Captioning(_Section):
@@ -547,6 +612,55 @@ class Adapt(_Section):
     )
 
 
+class SuperResolution(_Section):
+    """``python -m groundsynth super-resolve``: pairs of twice the size; no stage reads this."""
+
+    steps: Positive = Field(1500, description="optimiser steps")
+    batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        1e-3, description="peak rate of AdamW, with cosine decay"
+    )
+    channels: Annotated[list[Positive], Field(min_length=1)] = Field(
+        [32, 64], description="U-Net width per resolution, finest first; multiples of 16"
+    )
+    layers_per_block: Positive = Field(1, description="residual blocks per resolution")
+    noise: tuple[float, float] = Field((-0.8, 1.2), description="mean and sd of ln(sigma) drawn in training")
+    augmentation: Annotated[float, Field(ge=0)] = Field(
+        0.3, description="highest noise on the coarse pair in training; 0 believes every flaw of it"
+    )
+    level: Annotated[float, Field(ge=0)] = Field(
+        0.05, description="noise on generated coarse pairs; real ones get none"
+    )
+    ema_decay: Fraction = Field(0.995, description="decay of the averaged weights that are used")
+    sampling_steps: Positive = Field(12, description="solver steps per pair, solver dpmpp_2m")
+    sigma_range: tuple[float, float] = Field((0.02, 40.0), description="lowest and highest noise level")
+    seed: int = Field(0, description="seed of weights, batches and samples")
+    log_every: Positive = Field(20, description="steps between logged losses")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        60, description="seconds between checkpoints (a killed training resumes from the last)"
+    )
+
+
+class Export(_Section):
+    """``python -m groundsynth export-chips``: chips as files for others; no stage reads this."""
+
+    formats: Annotated[list[Literal["geotiff", "png", "webdataset"]], Field(min_length=1)] = Field(
+        ["geotiff", "png", "webdataset"], description="what is written; shards hold PNG, captions and facts"
+    )
+    certificate: str | None = Field(
+        None,
+        description="PEM file of the certificate chain that signs C2PA manifests; null leaves pictures unsigned",
+    )
+    key: str | None = Field(None, description="PEM file of its private key; keep it out of the project")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        """A certificate and its key come together."""
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key sign together; name both or neither")
+        return self
+
+
 class Minutes(_Section):
     """Planned minutes per stage, all its jobs together; printed beside the measured ones."""
 
@@ -589,6 +703,8 @@ class Study(_Section):
     captioning: Captioning
     report: Report
     adapt: Adapt = Adapt()
+    super_resolution: SuperResolution = SuperResolution()
+    export: Export = Export()
     minutes: Minutes
 
     @model_validator(mode="after")
@@ -606,12 +722,19 @@ class Study(_Section):
                 "of them"
             )
         self._systems_have_generators()
+        self._requests_are_understood()
         made = {"real", SELF_TRAINING, *self.generate.systems}
         for arm in self.benchmark.arms:
             system, _, filter_ = arm.removeprefix("synthetic:").removeprefix("real+").partition(":")
             if system not in made:
                 raise ValueError(f"benchmark.arms: '{arm}' uses a system that generate.systems leaves out")
-            if filter_ and filter_ not in self.label.filters:
+            if filter_ in CERTIFIED_SETS:
+                if system == SELF_TRAINING:
+                    raise ValueError(
+                        f"benchmark.arms: '{arm}' asks for certificates, which real chips have none of; take a "
+                        "generating system"
+                    )
+            elif filter_ and filter_ not in self.label.filters:
                 raise ValueError(
                     f"benchmark.arms: '{arm}' uses filter '{filter_}', which label.filters leaves out; add "
                     "it there"
@@ -629,6 +752,11 @@ class Study(_Section):
     def _systems_have_generators(self) -> None:
         """Every system is drawn by some generator, every generator draws some system, with what it learned."""
         policies, systems = self.generator.policies, self.generate.systems
+        if self.generator.conditions == "none" and set(ASKED) & {*policies, *systems}:
+            raise ValueError(
+                "generator.conditions: 'none' leaves system 'text' nothing to be asked by; choose 'shares', 'text' or "
+                "'both', or leave 'text' out"
+            )
         for system in systems:
             able = [policy for policy, drawn in SYSTEMS_OF.items() if system in drawn]
             if not set(able) & set(policies):
@@ -642,6 +770,11 @@ class Study(_Section):
                     f"generator.policies: '{policy}' draws {', '.join(SYSTEMS_OF[policy])}, which generate.systems "
                     "leaves out; add it there or leave the policy out"
                 )
+        if self.generator.unlabelled and "image" not in policies:
+            raise ValueError(
+                f"generator.unlabelled: images without a map are learned from by policy 'image' alone, and policies "
+                f"are {', '.join(policies)}; add it there or leave unlabelled out"
+            )
         if "mask" in policies and self.generate.guidance != 1:
             raise ValueError(
                 f"generate.guidance: {self.generate.guidance:g} compares images with and without a map, and policy "
@@ -653,6 +786,22 @@ class Study(_Section):
                     f"generate.layouts: '{self.generate.layouts}' maps are drawn by the generator itself, and policy "
                     f"'{policy}' draws none; choose other layouts or train 'unified' alone"
                 )
+
+    def _requests_are_understood(self) -> None:
+        """Samples are asked for nothing that was not learned, and only captions are shuffled."""
+        known = self.generator.conditions
+        learned = ("text", "shares") if known == "both" else (known,)
+        for name in self.generate.asks if "text" in self.generate.systems else []:
+            missing = [part for part in ASK_NEEDS[name] if part not in learned]
+            if missing:
+                raise ValueError(
+                    f"generate.asks: '{name}' gives {missing[0]}, and generator.conditions is '{known}'; leave it "
+                    "out or train with both"
+                )
+        if self.generator.shuffle_text and "text" not in learned:
+            raise ValueError(
+                f"generator.shuffle_text: conditions '{known}' hold no text to shuffle; leave it false"
+            )
 
     def _check_labeller(self) -> None:
         for section in ("label", "benchmark"):

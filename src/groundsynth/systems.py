@@ -7,15 +7,26 @@ from collections.abc import Iterable
 from groundsynth.errors import GroundsynthError
 
 SYSTEMS_OF = {
-    "unified": ("joint", "mask", "image"),
+    "unified": ("joint", "mask", "image", "text"),
     "joint": ("joint",),
     "mask": ("mask",),
     "image": ("image",),
+    "text": ("text",),
     "spade": ("spade",),
     "joint_gan": ("joint_gan",),
 }
 GANS = ("spade", "joint_gan")  # policies that train a GAN, each for the system of its name
 GIVEN_MAP = ("mask", "spade")  # systems that draw an image for a map they are given
+ASKED = ("text",)  # systems that draw a pair for a caption, or for class shares
+
+
+def systems_of(policy: str, conditions: str = "none") -> tuple[str, ...]:
+    """Return the systems that a generator draws which was trained with these conditions.
+
+    >>> systems_of("unified"), systems_of("text", "both")
+    (('joint', 'mask', 'image'), ('text',))
+    """
+    return tuple(s for s in SYSTEMS_OF.get(policy, ()) if s not in ASKED or conditions != "none")
 
 
 def drawn_pairs(generators: Iterable[str], systems: Iterable[str]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ rule generate:
         trained=TRAIN.path("run.json"),
     output:
         chips=GENERATE.path("chips.parquet"),
+        asked=GENERATE.path("asked.csv"),
         metrics=GENERATE.path("metrics.csv"),
         run=GENERATE.path("run.json"),
         notebook=GENERATE.notebook,

@@ -5,6 +5,7 @@ rule label:
         real=PREPARE.path("chips.parquet"),
         data=PREPARE.path("data.json"),
         synthetic=GENERATE.of_fold("chips.parquet"),
+        asked=GENERATE.of_fold("asked.csv"),
     output:
         labeller=directory(LABEL.path("labeller")),
         labels=LABEL.path("labels.parquet"),

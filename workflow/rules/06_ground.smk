@@ -20,6 +20,7 @@ rule ground:
         claims=GROUND.path("claims.csv"),
         certificate=GROUND.path("certificate.csv"),
         thresholds=GROUND.path("thresholds.json"),
+        contrastive=GROUND.path("contrastive.csv"),
         metrics=GROUND.path("metrics.csv"),
         run=GROUND.path("run.json"),
         notebook=GROUND.notebook,

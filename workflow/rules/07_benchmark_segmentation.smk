@@ -7,6 +7,7 @@ rule benchmark_segmentation:
         synthetic=GENERATE.of_fold("chips.parquet"),
         labels=LABEL.path("labels.parquet"),
         filtered=LABEL.filtered,
+        certificates=GROUND.certificates,
     output:
         counts=BENCHMARK.path("counts.csv"),
         runs=BENCHMARK.path("runs.csv"),

@@ -5,6 +5,8 @@
 ``synthetic:<system>``    the chips of one generating system and nothing else
 ``real+<system>``         both; every batch draws them in the configured ratio
 ``…<system>:<filter>``    the same with the labels that a filter of stage 04 left
+``…<system>:certified``   the same with chips that stage 06 kept; ``:dropped``: with those it
+                          dropped; ``:random``: with any; the three are equal in number
 ``real+self_training``    the control: real chips with hidden labels, labelled by the labeller
 ========================  ===================================================================
 """

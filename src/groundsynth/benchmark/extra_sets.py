@@ -1,4 +1,4 @@
-"""Training sets that stage 04 prepares: filtered labels, and real chips whose labels stay hidden.
+"""Training sets that other stages prepare: filtered labels, certified chips, real chips with hidden labels.
 
 The self-training control asks whether a gain of synthetic chips is the labeller's knowledge passed
 on: the same labeller labels real chips of the hidden blocks, whose reference no arm ever sees.
@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from groundsynth.artifacts import read_chips, remake_command
+from groundsynth.artifacts import read_chips, read_table, remake_command
 from groundsynth.benchmark.arms import Arm
-from groundsynth.config import SELF_TRAINING
+from groundsynth.config import CERTIFIED_SETS, SELF_TRAINING
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
 from groundsynth.paths import stage_dir
+from groundsynth.seeds import rng
 
 HIDDEN = "hidden"  # the split whose labels no real arm may see
 
@@ -74,10 +75,47 @@ def filtered_chips(study: str, fold: int, name: str, chips: pd.DataFrame) -> pd.
     return kept.loc[kept.index.repeat(table["copies"])].reset_index(drop=True)
 
 
+def certified_chips(study: str, fold: int, name: str, chips: pd.DataFrame) -> pd.DataFrame:
+    """Return the chips of one system that stage 06 kept, dropped, or as many at random.
+
+    All three sets are as large as the smaller of kept and dropped, so that they differ in nothing but the
+    choice; chips are drawn at random.
+
+    Args:
+        name: of ``config.CERTIFIED_SETS``; chips: of one system, columns chip_id, system, image, mask.
+
+    Raises:
+        GroundsynthError: no certificates, a chip without one, or no chip kept or none dropped.
+    """
+    path = stage_dir(study, "06_ground", fold) / "certificate.csv"
+    verdicts = read_table(path, "certificate").set_index("chip_id")["verdict"]
+    missing = chips.loc[~chips["chip_id"].isin(verdicts.index), "chip_id"]
+    if len(missing):
+        raise GroundsynthError(
+            f"{path}: chip '{missing.iloc[0]}' has no certificate; every chip of a certified arm needs one, so "
+            f"remake it: {remake_command(path)}"
+        )
+    kept = (verdicts.loc[chips["chip_id"]] == "keep").to_numpy()
+    size = int(min(kept.sum(), (~kept).sum()))
+    system = chips["system"].iloc[0] if len(chips) else ""
+    if not size:
+        raise GroundsynthError(
+            f"{path}: of {len(kept)} chips of '{system}' {int(kept.sum())} are kept and {int((~kept).sum())} dropped; "
+            "arms of equal size need some of both, so leave ':certified', ':dropped' and ':random' out"
+        )
+    pools = {
+        "certified": np.flatnonzero(kept),
+        "dropped": np.flatnonzero(~kept),
+        "random": np.arange(len(kept)),
+    }
+    chosen = rng("certified_chips", name, system).permutation(pools[name])[:size]
+    return chips.iloc[np.sort(chosen)].reset_index(drop=True)
+
+
 def extra_sets(
     study: str, fold: int, arms: Sequence[Arm], chips: pd.DataFrame
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return images and masks of every filtered training set that arms ask for, by its source.
+    """Return images and masks of every filtered or certified training set that arms ask for, by its source.
 
     Args:
         chips: all synthetic and self-training chips with the masks they would train with unfiltered.
@@ -90,7 +128,8 @@ def extra_sets(
         if not arm.filter or arm.source in sets:
             continue
         own = chips[chips["system"] == arm.system].reset_index(drop=True)
-        kept = filtered_chips(study, fold, arm.filter, own)
+        read = certified_chips if arm.filter in CERTIFIED_SETS else filtered_chips
+        kept = read(study, fold, arm.filter, own)
         if not len(kept) or all((mask == NO_LABEL).all() for mask in kept["mask"]):
             raise GroundsynthError(
                 f"arm '{arm.name}': filter '{arm.filter}' leaves none of {len(own)} chips of "

@@ -50,6 +50,12 @@ def sector_masks(height: int, width: int) -> np.ndarray:
 
 
 @lru_cache
+def _flat_masks(height: int, width: int) -> np.ndarray:
+    """Return the sectors as a (9, h × w) float32 matrix, which counts pixels exactly up to 16 million."""
+    return sector_masks(height, width).reshape(len(SECTORS), -1).astype(np.float32)
+
+
+@lru_cache
 def place_masks(height: int, width: int) -> np.ndarray:
     """Return (11, h, w) bool in the order of ``PLACES``: the sectors, the rim and the four corners."""
     row, col = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
@@ -78,14 +84,18 @@ def concentration(labels: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=256)  # a caption asks about the same map once per class
 def _concentration(data: bytes, shape: tuple[int, ...], kind: str) -> np.ndarray:
     labels = np.frombuffer(data, kind).reshape(shape)
-    masks = sector_masks(*shape)
-    known = labels != NO_LABEL
-    area = masks[:, known].mean(1) if known.any() else np.ones(len(masks))
+    masks = _flat_masks(*labels.shape)
+    codes = np.where(labels.ravel() == NO_LABEL, NUM_CLASSES, labels.ravel())
+    inside = masks @ np.eye(NUM_CLASSES + 1, dtype=np.float32)[codes]  # (9, 8) pixels, the last without label
+    inside = inside[:, :NUM_CLASSES].astype(float).T
+    pixels = count_classes(labels)
+    known = pixels.sum()
+    area = inside.sum(0) / known if known else np.ones(len(masks))
     found = np.zeros((NUM_CLASSES, len(masks)))
     usable = (area > 0) & (area < 1)
-    for k in np.flatnonzero(count_classes(labels)):
-        inside = masks[:, labels == k].mean(1)
-        found[k, usable] = (inside[usable] - area[usable]) / (1 - area[usable])
+    for k in np.flatnonzero(pixels):
+        share = inside[k] / pixels[k]
+        found[k, usable] = (share[usable] - area[usable]) / (1 - area[usable])
     found.flags.writeable = False
     return found
 

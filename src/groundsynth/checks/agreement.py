@@ -9,18 +9,14 @@ nearly the same class shares (`matched_swap`); its own caption higher than anoth
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from groundsynth.artifacts import metric_row
 from groundsynth.captions.map_facts import count_maps
 from groundsynth.checks.claims import FALSE, TRUE, check_captions
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.legend import NO_LABEL, NUM_CLASSES
 from groundsynth.seeds import rng
-
-STAGE = "06_ground"
 
 
 def map_kappa(reading: np.ndarray, labels: np.ndarray) -> float:
@@ -38,8 +34,18 @@ def map_kappa(reading: np.ndarray, labels: np.ndarray) -> float:
 
 
 def map_kappas(readings: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Return (n,) kappas of (n, h, w) maps, pair by pair."""
-    return np.array([map_kappa(a, b) for a, b in zip(readings, maps, strict=True)], float)
+    """Return (n,) kappas of (n, h, w) maps, pair by pair: :func:`map_kappa` counted in bulk."""
+    k = NUM_CLASSES
+    kappas = np.full(len(maps), np.nan)
+    for i, (reading, labels) in enumerate(zip(readings, maps, strict=True)):
+        both = (reading != NO_LABEL) & (labels != NO_LABEL)
+        if not both.any():
+            continue
+        pairs = np.bincount(reading[both].astype(np.int64) * k + labels[both], minlength=k * k).reshape(k, k)
+        shares = pairs / pairs.sum()
+        chance = shares.sum(0) @ shares.sum(1)
+        kappas[i] = 1.0 if chance == 1 else (np.trace(shares) - chance) / (1 - chance)
+    return kappas
 
 
 def random_partners(n: int, *names: object) -> np.ndarray:
@@ -79,7 +85,7 @@ def caption_precisions(captions: list[str], maps: np.ndarray) -> np.ndarray:
 
 
 def paired_auc(
-    own: np.ndarray, other: np.ndarray, *names: object
+    own: np.ndarray, other: np.ndarray, *names: object, units: np.ndarray | None = None
 ) -> tuple[float, float | None, float | None, int]:
     """Return how well a score tells chips' own partners from foreign ones: AUC, low, high, n.
 
@@ -87,6 +93,7 @@ def paired_auc(
 
     Args:
         own, other: (n,) scores, higher = fits better; pairs with a NaN are left out.
+        units: (n,) what is resampled as a whole, such as blocks; by default every chip.
     """
     good = np.isfinite(own) & np.isfinite(other)
     own, other = own[good], other[good]
@@ -94,7 +101,13 @@ def paired_auc(
         return np.nan, None, None, 0
 
     wins = _wins(own, other)
-    low, high = bootstrap_interval(lambda draw: wins[np.ix_(draw, draw)].mean(), len(own), "auc", *names)
+
+    def resampled(draw: np.ndarray) -> float:
+        times = np.bincount(draw, minlength=len(own))
+        return float(times @ wins @ times / len(draw) ** 2)
+
+    shared = None if units is None else np.asarray(units)[good]
+    low, high = bootstrap_interval(resampled, len(own), "auc", *names, groups=shared)
     return _auc(own, other), low, high, len(own)
 
 
@@ -109,7 +122,9 @@ def two_sample_auc(
     wins, generator = _wins(first, second), rng("two_sample", *names)
 
     def resampled(draw: np.ndarray) -> float:
-        return wins[np.ix_(draw, generator.integers(len(second), size=len(second)))].mean()
+        times = np.bincount(draw, minlength=len(first))
+        others = np.bincount(generator.integers(len(second), size=len(second)), minlength=len(second))
+        return float(times @ wins @ others / (len(first) * len(second)))
 
     low, high = bootstrap_interval(resampled, len(first), "auc", *names)
     return _auc(first, second), low, high, len(first) + len(second)
@@ -123,54 +138,3 @@ def _auc(higher: np.ndarray, lower: np.ndarray) -> float:
 def _wins(higher: np.ndarray, lower: np.ndarray) -> np.ndarray:
     """Return (n, m): 1 where a value of ``higher`` exceeds one of ``lower``, 0.5 on ties; its mean is the AUC."""
     return (np.sign(higher[:, None] - lower[None]) + 1) / 2
-
-
-def control_scores(
-    readings: np.ndarray, maps: np.ndarray, captions: list[str], *names: object
-) -> pd.DataFrame:
-    """Return every chip's score with its own map and caption, and with foreign ones.
-
-    Args:
-        readings: (n, h, w) the labeller's maps; maps: (n, h, w) the maps the chips came with;
-        captions: n texts, held against the readings; names: seed the random partners.
-
-    Returns:
-        columns ``own_map, swapped_map, matched_swap`` (kappa) and ``own_caption, shuffled_caption``
-        (claim precision).
-    """
-    partner, matched = random_partners(len(maps), *names), matched_partners(maps)
-    foreign = [captions[i] for i in partner]
-    return pd.DataFrame(
-        {
-            "own_map": map_kappas(readings, maps),
-            "swapped_map": map_kappas(readings, maps[partner]),
-            "matched_swap": map_kappas(readings, maps[matched]),
-            "own_caption": caption_precisions(captions, readings),
-            "shuffled_caption": caption_precisions(foreign, readings),
-        }
-    )
-
-
-CONTROLS = {"swapped_map": "own_map", "matched_swap": "own_map", "shuffled_caption": "own_caption"}
-
-
-def control_rows(
-    study: str, system: str, controls: pd.DataFrame, regime: str = "", skip: tuple[str, ...] = ()
-) -> list[dict]:
-    """Return ``auc`` per control as metric rows: own partner against the foreign one.
-
-    Args:
-        controls: from :func:`control_scores`; regime: which chips, e.g. ``split=val``;
-        skip: controls that say nothing of this system.
-    """
-    rows = []
-    for arm, own in CONTROLS.items():
-        if arm in skip:
-            continue
-        value, low, high, n = paired_auc(controls[own].to_numpy(), controls[arm].to_numpy(), system, arm)
-        rows.append(
-            metric_row(
-                study, STAGE, "auc", value, system=system, arm=arm, regime=regime, low=low, high=high, n=n
-            )
-        )
-    return rows

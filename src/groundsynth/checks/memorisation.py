@@ -28,6 +28,8 @@ STAGE = "06_ground"
 THUMBNAIL = 16  # pixels of a thumbnail's side; smaller chips keep their own size
 COMPONENTS = 48
 CANDIDATES = 4  # per turn and flip, ranked again at full resolution
+RERANKED = 3  # turns and flips of a chip whose candidates are
+CHUNK = 256  # chips searched at once; bounds the memory
 REFINED = 3  # turns and flips whose best window is moved about, where windows were proposed at a step
 PLANT_BRIGHTNESS = 0.05  # largest relative change of a planted copy's brightness
 FIT_SAMPLE = 5000  # windows the principal components are fitted on
@@ -104,7 +106,8 @@ def index_training(territory: Territory, size: int) -> PixelIndex:
     sample = vectors[rng("pixel_index").permutation(len(vectors))[:FIT_SAMPLE]]
     pca = PCA(min(COMPONENTS, *sample.shape), svd_solver="randomized", random_state=0).fit(sample)
     neighbours = NearestNeighbors(n_neighbors=min(CANDIDATES, len(corners)), algorithm="brute")
-    return PixelIndex(territory, size, corners, step, pca, neighbours.fit(pca.transform(vectors)))
+    known = pca.transform(vectors).astype(np.float32)
+    return PixelIndex(territory, size, corners, step, pca, neighbours.fit(known))
 
 
 def _chunks(array: np.ndarray, length: int) -> list[np.ndarray]:
@@ -121,14 +124,24 @@ def nearest_windows(images: np.ndarray, index: PixelIndex) -> tuple[np.ndarray, 
         distances (n,) float64 in [0, 2], and (n, 4) int: scene, row and col of the window, and the
         turn-and-flip code that lays the chip upon it.
     """
-    distance = np.full((8, len(images)), np.inf)
-    corner = np.zeros((8, len(images), 3), int)
-    for code in range(8):
-        turned = turn_and_flip(images, code)
-        _, candidates = index.neighbours.kneighbors(index.pca.transform(unit_vectors(_thumbnails(turned))))
-        whole = unit_vectors(turned)
-        for i, found in enumerate(candidates):
-            distance[code, i], corner[code, i] = _nearest_of(index, index.corners[found], whole[i])
+    parts = [_nearest_part(part, index) for part in _chunks(images, CHUNK)]
+    if not parts:
+        return np.empty(0), np.empty((0, 4), int)
+    return tuple(np.concatenate(found) for found in zip(*parts, strict=True))
+
+
+def _nearest_part(images: np.ndarray, index: PixelIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Do what :func:`nearest_windows` does for a few chips: thumbnails propose, pixels decide."""
+    asked = [index.pca.transform(unit_vectors(_thumbnails(turn_and_flip(images, code)))) for code in range(8)]
+    near, found = index.neighbours.kneighbors(np.concatenate(asked).astype(np.float32))
+    shape = (8, len(images), near.shape[1])
+    near, found = near.reshape(shape), found.reshape(shape)
+    distance = np.full(shape[:2], np.inf)
+    corner = np.zeros((*shape[:2], 3), int)
+    for i, codes in enumerate(np.argsort(near[:, :, 0], 0)[:RERANKED].T):
+        for code in codes:
+            chip = unit_vectors(turn_and_flip(images[i : i + 1], code))[0]
+            distance[code, i], corner[code, i] = _nearest_of(index, index.corners[found[code, i]], chip)
     if index.step > 1:
         _refine(images, index, distance, corner)
     best, each = distance.argmin(0), np.arange(len(images))
@@ -171,23 +184,6 @@ def place_name(place: np.ndarray, names: list[str]) -> str:
     """Return a window's name for the certificate, e.g. ``nc_landsat7 row 120 col 64 turn 3``."""
     scene, row, col, code = (int(value) for value in place)
     return f"{names[scene]} row {row} col {col} turn {code}"
-
-
-def plant_copies(territory: Territory, size: int, n: int, seed: int) -> np.ndarray:
-    """Return ``n`` copies of training windows as a memorising generator would make them.
-
-    Each is a random offset, turned or flipped, its brightness changed by up to ±5 %.
-
-    Returns:
-        (n, size, size, 3) uint8.
-    """
-    generator = rng("planted_copy", seed)
-    corners, _ = training_windows(territory, size)
-    chips = territory.cut(corners[generator.integers(len(corners), size=n)], size)
-    gains = 1 + generator.uniform(-PLANT_BRIGHTNESS, PLANT_BRIGHTNESS, n)
-    codes = generator.integers(8, size=n)
-    turned = [turn_and_flip(chip, code) * gain for chip, code, gain in zip(chips, codes, gains, strict=True)]
-    return np.stack(turned).round().clip(0, 255).astype(np.uint8)
 
 
 def nearest_features(features: np.ndarray, train: np.ndarray) -> np.ndarray:

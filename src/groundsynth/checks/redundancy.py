@@ -5,7 +5,7 @@ the same words (``near_duplicate_rate``), and the same claims in whatever words 
 in ``caption_scores``). A text counts as a near duplicate when an *earlier* one is at least ``NEAR`` similar,
 so that the rate is never below that of exact duplicates and one copy of everything is free. Similarity is
 the cosine of TF-IDF weighted character n-grams within words, or of sentence embeddings where a study
-names a folder with an encoder.
+names an encoder.
 
 Distinct-n is of Li et al. (2016), self-BLEU of Zhu et al. (2018).
 """
@@ -14,21 +14,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from groundsynth.artifacts import metric_row
-from groundsynth.errors import GroundsynthError
+from groundsynth.models.sentence_tokens import sentence_embeddings
 from groundsynth.seeds import rng
 
 NEAR = 0.9  # cosine from which on two captions are near duplicates
 NGRAMS = (3, 5)  # characters
 CHUNK = 512  # captions compared with all others at once; bounds the memory
 BLEU_TEXTS = 100  # captions drawn for self-BLEU, each against the 99 others
-EMBEDDED = 64  # captions a sentence encoder reads together
 
 #: share of exact duplicates in published sets of captions, in per cent
 PUBLISHED = pd.DataFrame(
@@ -53,36 +51,6 @@ def character_features(texts: list[str]) -> sparse.csr_matrix:
 
     plain = [" ".join(words_of(text)) for text in texts]
     return TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True).fit_transform(plain)
-
-
-def sentence_features(texts: list[str], folder: str | Path) -> np.ndarray:
-    """Return (n, d) float32 embeddings of length 1 by the sentence encoder in ``folder``: mean over tokens.
-
-    Raises:
-        GroundsynthError: no readable encoder there.
-    """
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    try:
-        if not (Path(folder) / "config.json").is_file():
-            raise OSError("no config.json in it")
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
-    except (OSError, ValueError) as error:
-        raise GroundsynthError(
-            f"sentence encoder {folder}: cannot be read ({str(error).splitlines()[0]}); name a folder with a Hugging "
-            "Face encoder and its tokenizer, or leave the setting out"
-        ) from None
-    rows = []
-    for start in range(0, len(texts), EMBEDDED):
-        batch = tokenizer(texts[start : start + EMBEDDED], padding=True, truncation=True, return_tensors="pt")
-        with torch.inference_mode():
-            states = model(**batch).last_hidden_state  # (b, t, d)
-        mask = batch["attention_mask"][..., None].to(states.dtype)
-        mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-        rows.append(torch.nn.functional.normalize(mean, dim=1).float().numpy())
-    return np.concatenate(rows)
 
 
 def near_duplicate_rate(features: Features, near: float = NEAR) -> float:
@@ -142,12 +110,12 @@ def redundancy_rows(
 
     Args:
         captions: columns ``system`` and ``caption``; arm: the writer's name.
-        encoder: folder of a sentence encoder; None compares character n-grams.
+        encoder: folder of a sentence encoder, or ``shipped``; None compares character n-grams.
     """
     rows = []
     for system, part in captions.groupby("system", sort=False):
         texts = part["caption"].tolist()
-        features = sentence_features(texts, encoder) if encoder else character_features(texts)
+        features = sentence_embeddings(texts, encoder) if encoder else character_features(texts)
         by = "similarity=sentence encoder" if encoder else "similarity=character n-grams"
         values: dict[str, tuple[Callable[[], float], str]] = {
             "near_duplicate_rate": (lambda f=features: near_duplicate_rate(f), by),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.stats import binomtest
 
 from groundsynth.seeds import rng
 
@@ -46,3 +47,9 @@ def _members(n: int, groups: np.ndarray | None) -> Sequence[np.ndarray] | range:
         return range(n)
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     return np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
+
+
+def wilson_interval(hits: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share by Wilson (1927): it does not shrink to nothing at 0 of n or n of n."""
+    found = binomtest(hits, n).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)

@@ -9,11 +9,9 @@ once and kept beside the results, so that a stopped run goes on where it was.
 
 from __future__ import annotations
 
-import hashlib
-import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import astuple, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +19,9 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from groundsynth.artifacts import atomic_path, metric_row
+from groundsynth.artifacts import metric_row
 from groundsynth.checks.distribution import kernel_distance, power_spectrum_error, standardise
+from groundsynth.checks.kept_samples import keep_arrays, name_samples, timed
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.checks.scattering import scattering_features
 from groundsynth.errors import GroundsynthError
@@ -73,28 +72,18 @@ def draw_kept(
     maps: np.ndarray | None,
     device: torch.device,
 ) -> tuple[np.ndarray, float, float]:
-    """Return the samples (n, h, w, 3) uint8 of one way, and the seconds they took by the clock and of work.
-
-    Work is processor time on a CPU, all threads together, and time by the clock on a GPU.
+    """Return the samples (n, h, w, 3) uint8 of one way, and the seconds they took by the clock and of work (see ``timed``).
 
     What is kept is named by everything that decides it: weights, way, seeds and maps.
     """  # fmt: skip
-    digest = hashlib.sha256(repr((model_hash, system, astuple(way), seeds)).encode())
-    digest.update(b"" if maps is None else np.ascontiguousarray(maps))
-    path = folder / "samples" / f"{digest.hexdigest()[:16]}.npz"
-    if path.is_file():
-        try:
-            with np.load(path) as kept:
-                return kept["images"], float(kept["seconds"]), float(kept["work"])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            tqdm.write(f"{path.name}: not readable; these samples are drawn again")
-    began, begun = time.monotonic(), time.process_time()
-    images, _ = sample_pairs(model, system, seeds, way, device, maps)
-    seconds = time.monotonic() - began
-    work = time.process_time() - begun if device.type == "cpu" else seconds
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, images=images, seconds=seconds, work=work)
-    return images, seconds, work
+    decides = (model_hash, system, astuple(way), seeds, "" if maps is None else maps)
+
+    def draw() -> dict[str, np.ndarray]:
+        return {"images": sample_pairs(model, system, seeds, way, device, maps)[0]}
+
+    path = folder / "samples" / f"{name_samples(*decides)}.npz"
+    kept = keep_arrays(path, partial(timed, draw, device))
+    return kept["images"], float(kept["seconds"]), float(kept["work"])
 
 
 def measure_ways(

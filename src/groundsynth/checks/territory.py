@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from groundsynth.artifacts import read_json, remake_command
 from groundsynth.data.blocks import HIDDEN, TRAIN, VAL
 from groundsynth.data.chips import window_sums
 from groundsynth.errors import GroundsynthError
+from groundsynth.legend import NO_LABEL
 from groundsynth.seeds import rng
 
 MANY_WINDOWS = 80_000  # beyond that many, training windows are taken at a step
@@ -28,11 +29,13 @@ class Territory:
         names: of the scenes.
         images: (h, w, 3) uint8 each.
         splits: (h, w) uint8 each (see ``data.blocks``).
+        maps: (h, w) uint8 class codes each, 255 = no label.
     """
 
     names: list[str]
     images: list[np.ndarray]
     splits: list[np.ndarray]
+    maps: list[np.ndarray] = field(default_factory=list)
 
     def corners(self, code: int, size: int, step: int = 1) -> np.ndarray:
         """Return the corner of every window wholly inside one split, at a step, (n, 3) int."""
@@ -49,9 +52,19 @@ class Territory:
         chips = [self.images[scene][row : row + size, col : col + size] for scene, row, col in corners]
         return np.stack(chips) if chips else np.empty((0, size, size, 3), np.uint8)
 
+    def cut_maps(self, corners: np.ndarray, size: int) -> np.ndarray:
+        """Return the maps of the windows at (n, 3) corners, (n, size, size) uint8."""
+        maps = [self.maps[scene][row : row + size, col : col + size] for scene, row, col in corners]
+        return np.stack(maps) if maps else np.empty((0, size, size), np.uint8)
+
+    def labelled_share(self, corners: np.ndarray, size: int) -> np.ndarray:
+        """Return the share of labelled pixels of the windows at (n, 3) corners, (n,) in 0…1."""
+        sums = {s: window_sums(self.maps[s] != NO_LABEL, size) for s in np.unique(corners[:, 0])}
+        return np.array([sums[s][row, col] for s, row, col in corners], float) / size**2
+
 
 def read_territory(folder: Path) -> Territory:
-    """Read the images and splits of every scene that stage 01 put to use.
+    """Read the images, splits and maps of every scene that stage 01 put to use.
 
     Raises:
         GroundsynthError: a missing or unreadable file.
@@ -60,10 +73,16 @@ def read_territory(folder: Path) -> Territory:
     names = [scene["scene"] for scene in described if scene["used"]]
     layers = {
         kind: [_read(Path(folder) / "scenes" / name / f"{kind}.tif") for name in names]
-        for kind in ("image", "split")
+        for kind in ("image", "split", "map")
     }
     images = [np.ascontiguousarray(np.moveaxis(image, 0, -1)) for image in layers["image"]]
-    return Territory(names, images, [split[0] for split in layers["split"]])
+    splits, maps = ([layer[0] for layer in layers[kind]] for kind in ("split", "map"))
+    return Territory(names, images, splits, maps)
+
+
+def read_maps(folder: Path, territory: Territory) -> list[np.ndarray]:
+    """Return the reference map of every scene, (h, w) uint8 class codes each, 255 = no label."""
+    return [_read(Path(folder) / "scenes" / name / "map.tif")[0] for name in territory.names]
 
 
 def _read(path: Path) -> np.ndarray:

@@ -9,6 +9,8 @@ speckled chip stands out because its grain is too strong *for its shapes*, thoug
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import kurtosis
 from sklearn.covariance import LedoitWolf
@@ -16,6 +18,7 @@ from sklearn.covariance import LedoitWolf
 from groundsynth.checks.spectrum import QUANTISATION, chip_spectra
 
 GAUSSIAN_KURTOSIS = 3.0
+PART = 256  # chips at once; bounds the memory
 
 
 def texture_statistics(images: np.ndarray) -> np.ndarray:
@@ -54,18 +57,40 @@ def _tails(pixels: np.ndarray) -> np.ndarray:
     return found
 
 
-def unlike_real(images: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Return how untypical each chip's texture is, (n,) float64: Mahalanobis distance, 1 is usual.
+@dataclass(frozen=True)
+class Typical:
+    """What is typical of real texture (made by :func:`learn_texture`)."""
 
-    The covariance is that of training chips with Ledoit and Wolf's shrinkage, on standardised
-    statistics; the distance is divided by the root of their number.
+    centre: np.ndarray
+    spread: np.ndarray
+    model: LedoitWolf
 
-    Args:
-        images: (n, h, w, 3) uint8; train: (m, h, w, 3) uint8 real training chips.
+    def distances(self, images: np.ndarray) -> np.ndarray:
+        """Return how untypical each chip's texture is, (n,) float64: Mahalanobis distance, 1 is usual.
+
+        Divided by the root of the number of statistics. (n, h, w, 3) uint8, 256 at a time.
+        """
+        squared = self.model.mahalanobis((_by_parts(images) - self.centre) / self.spread)
+        return np.sqrt(squared / len(self.centre))
+
+
+def _by_parts(images: np.ndarray) -> np.ndarray:
+    return np.concatenate(
+        [texture_statistics(images[start : start + PART]) for start in range(0, len(images), PART)]
+    )
+
+
+def learn_texture(train: np.ndarray) -> Typical:
+    """Return what is typical of (m, h, w, 3) uint8 real training chips.
+
+    The covariance is that of their standardised statistics with Ledoit and Wolf's shrinkage.
     """
-    known = texture_statistics(train)
+    known = _by_parts(train)
     centre, spread = known.mean(0), known.std(0)
     spread = np.where(spread > 0, spread, 1)
-    model = LedoitWolf().fit((known - centre) / spread)
-    squared = model.mahalanobis((texture_statistics(images) - centre) / spread)
-    return np.sqrt(squared / known.shape[1])
+    return Typical(centre, spread, LedoitWolf().fit((known - centre) / spread))
+
+
+def unlike_real(images: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return how untypical of (m, h, w, 3) training chips each chip's texture is (see :class:`Typical`)."""
+    return learn_texture(train).distances(images)

@@ -147,7 +147,7 @@ def train_captioner(
             for group in optimiser.param_groups:
                 group["lr"] = training.learning_rate * rate_factor(step, training.steps)
             batch = draw_captioned(pools, describe, training, *names, step)
-            losses.append(_train_step(captioner, optimiser, learning, batch, training.wordings, step))
+            losses.append(train_step(captioner, optimiser, learning, batch, training.wordings, step))
             if step % training.validate_every == 0 or step == training.steps:
                 value = float(score(captioner.describe(val_images)))
                 log.append({"step": step, "loss": float(np.mean(losses)), "val_score": value})
@@ -178,10 +178,11 @@ class _Best:
         self.value, self.weights = state["value"], state["weights"]
 
 
-def _train_step(
+def train_step(
     captioner: Captioner, optimiser: torch.optim.Optimizer, learning: list[nn.Parameter], batch: tuple,
     wordings: int, step: int,
 ) -> float:  # fmt: skip
+    """Take one step on a batch of images and captions, ``wordings`` of each image in a row; return the loss."""
     network = captioner.network
     network.train()
     if not any(p.requires_grad for p in network.encoder.segmenter.parameters()):

@@ -16,6 +16,7 @@ CARD = """# Generator `{policy}`, seed {seed}
 
 A denoising diffusion model of {size} × {size} px satellite images and land-cover maps, with one noise
 level for each. Uses trained: {uses}.
+{conditions}
 
 | | |
 |---|---|
@@ -30,6 +31,12 @@ level for each. Uses trained: {uses}.
 All settings: `{settings}`
 
 {limits}"""
+CONDITIONS = {
+    "none": "It can be given a map where it was trained to, and reads neither text nor class shares.",
+    "shares": "It can be asked for class shares, and reads no text.",
+    "text": "It can be asked for in words, as layout captions word them, and reads no class shares.",
+    "both": "It can be asked for in words, as layout captions word them, for class shares, or for both.",
+}
 LIMITS = """## Limits
 
 Trained on the ground named above alone. Samples repeat its season, sensor and land use, may repeat
@@ -60,6 +67,7 @@ def write_model_card(
         seed=settings.seed,
         size=model.config.chip_size,
         uses=", ".join(f"{row} {share:.0%}" for row, share in POLICIES[settings.policy].items()),
+        conditions=CONDITIONS[model.config.conditions],
         weights=sum(p.numel() for p in model.parameters()),
         title=data["title"],
         licence=data["licence"],

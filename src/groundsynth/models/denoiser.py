@@ -10,6 +10,14 @@ Under much noise only averages over many pixels still say anything, and the grou
 U-Net wipes out what is constant over a chip. So the means over squares of 8 pixels and over the whole
 chip, whose noise is 8 and ``chip_size`` times weaker, are given to it as channels of their own, scaled
 like the rest. Without them all chips come out about equally bright, and their maps equally mixed.
+
+Noise levels and conditions scale and shift the features behind each normalisation (Dhariwal & Nichol 2021,
+https://arxiv.org/abs/2105.05233). Added before it, as is common, they would be normalised away again: sixteen
+groups leave only a few channels each, and what is the same over the chip is their mean.
+
+A denoiser that is asked in words or class shares attends to them in its middle, where resolution is lowest,
+and their summary joins the noise level of the map. What class shares say of the mean over the map's channels
+stands beside the mean that is seen through the noise. A denoiser trained without conditions has no such parts.
 """
 
 from __future__ import annotations
@@ -18,16 +26,20 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.embeddings import Timesteps
 from torch import nn
 from torch.nn import functional as nnf
 
 from groundsynth.artifacts import atomic_path, read_json
 from groundsynth.errors import GroundsynthError
-from groundsynth.models.bits import BITS, count_channels
+from groundsynth.legend import NUM_CLASSES
+from groundsynth.models.bits import BITS, count_channels, encode_maps
 from groundsynth.models.colour import SIGMA_DATA, Whitening
+from groundsynth.models.conditions import CONDITION_WIDTH, KINDS, Conditions, ConditionTokens
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 
 IMAGE_CHANNELS = 3
@@ -35,6 +47,8 @@ FEATURES = 16  # per pixel, from the U-Net to the convolutions at full resolutio
 SQUARE = 8  # side of the squares whose means are given to the network
 WEIGHTS = "denoiser.safetensors"
 FLAGS = 4  # image clean, image absent, map clean, map absent
+HEAD = 16  # channels of an attention head
+LEVEL_WIDTH = 64  # of the embedding of the map's noise level
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,7 @@ class DenoiserConfig:
     patch: int
     codes: tuple[int, ...]
     whitening: Whitening
+    conditions: str = "none"
 
     @property
     def data_channels(self) -> int:
@@ -61,18 +76,35 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config = config
         deepest, data_channels = len(config.channels) - 1, config.data_channels
+        if config.conditions not in KINDS:
+            raise GroundsynthError(
+                f"conditions '{config.conditions}' do not exist; choose one of {', '.join(KINDS)}"
+            )
+        asked = config.conditions != "none"
+        numbers = config.conditions in ("shares", "both")
+        symbols = encode_maps(np.arange(NUM_CLASSES, dtype=np.uint8)[:, None, None], config.codes)
+        self.register_buffer(
+            "meaning", symbols.flatten(1) / SIGMA_DATA if numbers else None, persistent=False
+        )
+        self.ask = ConditionTokens() if asked else None
+        self.level = Timesteps(LEVEL_WIDTH, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.network = UNet2DConditionModel(
             sample_size=config.chip_size // config.patch,
-            in_channels=data_channels * (config.patch**2 + 2) + FLAGS,
+            in_channels=data_channels * (config.patch**2 + 2)
+            + FLAGS
+            + (self.meaning.shape[1] + 1 if numbers else 0),
             out_channels=FEATURES * config.patch**2,
             block_out_channels=config.channels,
             layers_per_block=config.layers_per_block,
             down_block_types=("DownBlock2D",) * deepest + ("AttnDownBlock2D",),
-            mid_block_type="UNetMidBlock2D",
+            mid_block_type="UNetMidBlock2DCrossAttn" if asked else "UNetMidBlock2D",
             up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * deepest,
             norm_num_groups=16,
-            attention_head_dim=32,
-            class_embed_type="timestep",
+            attention_head_dim=HEAD,  # where tokens are attended to: the number of heads
+            cross_attention_dim=CONDITION_WIDTH,
+            resnet_time_scale_shift="scale_shift",
+            class_embed_type="projection",
+            projection_class_embeddings_input_dim=LEVEL_WIDTH + (CONDITION_WIDTH if asked else 0),
         )
         self.head = nn.Sequential(
             nn.Conv2d(FEATURES + data_channels, 2 * FEATURES, 3, padding=1),
@@ -89,6 +121,7 @@ class Denoiser(nn.Module):
         sigma_mask: torch.Tensor,
         image_state: torch.Tensor,
         mask_state: torch.Tensor,
+        conditions: Conditions | None = None,
     ) -> torch.Tensor:
         """Return the network's raw output F, (n, 6, h, w); 11 channels with one-hot maps.
 
@@ -98,6 +131,7 @@ class Denoiser(nn.Module):
             sigma_mask: the same for the map.
             image_state: (n,) 0 noisy, 1 clean, 2 absent.
             mask_state: the same for the map.
+            conditions: what the samples are asked for; None asks for nothing.
         """
         width = x.shape[1] - IMAGE_CHANNELS
         sigma = per_channel(sigma_image, sigma_mask, width)
@@ -112,11 +146,23 @@ class Denoiser(nn.Module):
             self._means(x, sigma, state, side, patches.shape[2:]) for side in (SQUARE, self.config.chip_size)
         ]
         flags = flags.to(x.dtype)[:, :, None, None].expand(-1, -1, *patches.shape[2:])
+        tokens, counted, beside = None, None, self.level(_level(sigma_mask, mask_state))
+        if self.ask is not None:
+            conditions = Conditions.none(len(x)).to(x.device) if conditions is None else conditions
+            tokens, counted, summary = self.ask(conditions)
+            beside = torch.cat([beside, summary], dim=1)
+        if self.meaning is not None:
+            wanted = torch.cat(
+                [conditions.shares @ self.meaning, torch.ones_like(conditions.shares[:, :1])], dim=1
+            )
+            wanted = torch.where(conditions.shares[:, :1].isnan(), 0.0, wanted)
+            means.append(wanted[:, :, None, None].expand(-1, -1, *patches.shape[2:]))
         out = self.network(
             torch.cat([patches, *means, flags], dim=1),
             _level(sigma_image, image_state),
-            encoder_hidden_states=None,
-            class_labels=_level(sigma_mask, mask_state),
+            encoder_hidden_states=tokens,
+            encoder_attention_mask=counted,
+            class_labels=beside,
         ).sample
         return self.head(torch.cat([nnf.pixel_shuffle(out, self.config.patch), scaled], dim=1))
 

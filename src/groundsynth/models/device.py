@@ -25,3 +25,21 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def training_type(device: torch.device, precision: str = "auto") -> torch.dtype:
+    """Return what convolutions and products of a training are computed in: float32 or bfloat16.
+
+    ``auto`` takes bfloat16 where the device multiplies in it, which halves the time of a step and changes its
+    result in the third digit; weights, losses and samples stay float32.
+
+    Args:
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+    """
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if able else torch.float32

@@ -55,10 +55,14 @@ def _convolution(given: int, channels: int) -> nn.Conv2d:
 
 
 class ModulatedPyramid(nn.Module):
-    """Blocks from 1/16 of a chip's side to its full side, every one under the same condition."""
+    """Blocks from 1/16 of a chip's side to its full side, every one under the same condition.
 
-    def __init__(self, width: int, condition: int, out_channels: int):
+    The last channels of the condition are the pixel noise; blocks from number ``noisy`` on get none of it.
+    """
+
+    def __init__(self, width: int, condition: int, out_channels: int, noisy: int = HALVINGS + 1):
         super().__init__()
+        self.noisy = noisy
         channels = [width * factor for factor in (4, 4, 4, 2, 1)]
         pairs = zip([channels[0], *channels], channels, strict=False)
         self.blocks = nn.ModuleList([ModulatedBlock(a, b, condition, width) for a, b in pairs])
@@ -69,7 +73,10 @@ class ModulatedPyramid(nn.Module):
         for level, block in enumerate(self.blocks):
             if level:
                 x = nnf.interpolate(x, scale_factor=2, mode="bilinear")
-            x = block(x, nnf.interpolate(condition, size=x.shape[2:], mode="nearest"))
+            given = nnf.interpolate(condition, size=x.shape[2:], mode="nearest")
+            if level >= self.noisy:
+                given = torch.cat([given[:, :-PIXEL_NOISE], torch.zeros_like(given[:, -PIXEL_NOISE:])], dim=1)
+            x = block(x, given)
         return self.out(nnf.leaky_relu(x, LEAK))
 
 
@@ -99,6 +106,14 @@ class PatchCritic(nn.Module):
             found.append(activations)
             x = nnf.avg_pool2d(x, 2)
         return found
+
+
+class JointCritic(PatchCritic):
+    """The same critic of pairs, and beside it one of maps alone."""
+
+    def __init__(self, channels: int, symbols: int, width: int):
+        super().__init__(channels, width)
+        self.maps = PatchCritic(symbols, width)
 
 
 def _critic_layers(channels: int, width: int) -> nn.ModuleList:

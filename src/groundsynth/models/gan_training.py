@@ -31,7 +31,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.models.checkpoint import resume_checkpoint, save_checkpoint
 from groundsynth.models.colour import SIGMA_DATA, fit_whitening
 from groundsynth.models.gan import IMAGE_CHANNELS, LATENT, PIXEL_NOISE, SYMBOLS, GanConfig, one_hot_maps
-from groundsynth.models.gan_blocks import PatchCritic
+from groundsynth.models.gan_blocks import JointCritic, PatchCritic
 from groundsynth.models.gan_sampling import new_gan
 from groundsynth.models.training import draw_batch
 from groundsynth.seeds import derive_seed
@@ -39,6 +39,8 @@ from groundsynth.seeds import derive_seed
 MATCHING = 10.0  # weight of feature matching, SPADE's own
 CRITIC_STEP = 8  # pixels between the patches that the critic scores
 CRITIC_NOISE = 0.1  # standard deviation of the noise on images, which have about 1
+PATIENCE = 0.5  # of the critics' rate where a map is drawn as well: sooner sure, they teach it no shapes
+MAP_NOISE = 0.5  # the same on one-hot maps, for the critic of maps alone
 MODULES = ("gan.py", "gan_blocks.py", "gan_training.py", "spade.py", "joint_gan.py", "colour.py")
 COLUMNS = ["step", "loss", "generator", "critic", "matching", "diversity"]
 
@@ -84,8 +86,10 @@ def new_players(images: np.ndarray, settings: GanSettings, device: torch.device)
     torch.manual_seed(derive_seed("weights", settings.seed))
     config = GanConfig(settings.policy, images.shape[1], settings.gan_width, fit_whitening(images))
     model = new_gan(config).to(device)
-    critic = PatchCritic(IMAGE_CHANNELS + SYMBOLS, settings.gan_width).to(device)
+    critic = _new_critic(settings).to(device)
     rate, critic_rate = settings.gan_rates
+    if settings.policy == "joint_gan":
+        critic_rate *= PATIENCE
     return Players(
         model,
         critic,
@@ -95,6 +99,13 @@ def new_players(images: np.ndarray, settings: GanSettings, device: torch.device)
             model.parameters(), decay=settings.ema_decay, inv_gamma=1.0, power=0.75, use_ema_warmup=True
         ),
     )
+
+
+def _new_critic(settings: GanSettings) -> PatchCritic:
+    channels = IMAGE_CHANNELS + SYMBOLS
+    if settings.policy == "joint_gan":
+        return JointCritic(channels, SYMBOLS, settings.gan_width)
+    return PatchCritic(channels, settings.gan_width)
 
 
 def train_gan(
@@ -168,15 +179,24 @@ def train_step(
     real, fake = _show(real, blur[0], corner), players.model.pair(latent, noise, labels)
     seen = _show(fake, blur[1], corner)
 
+    own = players.model.own_maps(len(batch))  # pairs whose map the generator drew come first
+    veiled = _veil([real, seen[:own]], generator) if own else []
+
     critic_loss = _hinge(players.critic(real), 1) + _hinge(players.critic(seen.detach()), -1)
+    if own:
+        judge = players.critic.maps
+        critic_loss = critic_loss + _hinge(judge(veiled[0]), 1) + _hinge(judge(veiled[1].detach()), -1)
     _move(players.critic_optimiser, critic_loss)
 
     players.critic.requires_grad_(False)  # its weights rest, gradients pass through
     found = players.critic(seen)
-    adversarial = -sum(scale[-1].mean() for scale in found) / len(found)
+    adversarial = _please(found)
+    if own:
+        adversarial = adversarial + _please(players.critic.maps(veiled[1]))
     zero = torch.zeros((), device=batch.device)
-    matching = _match(found, players.critic(real)) if settings.policy == "spade" else zero
-    apart = _seek_modes(players.model, fake, latent, noise, labels, generator) if settings.diversity else zero
+    matching = _match(found, players.critic(real), own)
+    seek = settings.diversity and not own
+    apart = _seek_modes(players.model, fake, latent, noise, labels, generator) if seek else zero
     loss = adversarial + MATCHING * matching + settings.diversity * apart
     _move(players.optimiser, loss)
     players.critic.requires_grad_(True)
@@ -207,10 +227,25 @@ def _hinge(found: list[list[torch.Tensor]], sign: int) -> torch.Tensor:
     return sum(nnf.relu(1 - sign * scale[-1]).mean() for scale in found) / len(found)
 
 
-def _match(fake: list[list[torch.Tensor]], real: list[list[torch.Tensor]]) -> torch.Tensor:
-    """Return the mean absolute difference of the critic's features of drawn and real pairs."""
+def _please(found: list[list[torch.Tensor]]) -> torch.Tensor:
+    """Return the generator's adversarial loss: drawn pairs should score high."""
+    return -sum(scale[-1].mean() for scale in found) / len(found)
+
+
+def _veil(pairs: list[torch.Tensor], generator: torch.Generator) -> list[torch.Tensor]:
+    """Return the maps of pairs under noise: whole classes alone would give a map away, or not."""
+    maps = [pair[:, IMAGE_CHANNELS:] for pair in pairs]
+    return [part + MAP_NOISE * _normal(part.shape, generator, part.device) for part in maps]
+
+
+def _match(fake: list[list[torch.Tensor]], real: list[list[torch.Tensor]], first: int = 0) -> torch.Tensor:
+    """Return the mean absolute difference of the critic's features of drawn and real pairs of the same map.
+
+    Args:
+        first: pairs before it have other maps, and are left out.
+    """
     terms = [
-        nnf.l1_loss(a, b.detach())
+        nnf.l1_loss(a[first:], b[first:].detach())
         for f, r in zip(fake, real, strict=True)
         for a, b in zip(f[:-1], r[:-1], strict=True)
     ]

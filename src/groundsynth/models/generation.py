@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from groundsynth.artifacts import TABLES
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, SHARE_COLUMNS, class_shares
+from groundsynth.models.asked import request_of
 from groundsynth.models.denoiser import Denoiser
 from groundsynth.models.sampling import SamplingSettings, sample_pairs
 from groundsynth.seeds import derive_seed
@@ -38,15 +40,19 @@ def generate_shard(
     settings: SamplingSettings,
     device: torch.device,
     model_hash: str,
+    asked: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Generate the samples ``indices`` of one system as chips (``CHIPS['synthetic']``).
 
     Args:
         layouts: from :func:`groundsynth.models.given_maps.give_maps` for the systems that are given a map, else None.
+        asked: from :func:`groundsynth.models.asked.ask` for system ``text``, else None.
     """
     seeds = [derive_seed("sample", generator, system, index) for index in indices]
     given = None if layouts is None else np.stack(layouts["mask"])
-    images, masks = sample_pairs(model, system, seeds, settings, device, given)
+    request = None if asked is None else request_of(asked)
+    images, masks = sample_pairs(model, system, seeds, settings, device, given, request)
+    about = asked if layouts is None else layouts
     shares = np.array([class_shares(mask) for mask in masks])
     return pd.DataFrame(
         {
@@ -57,12 +63,20 @@ def generate_shard(
             "system": system,
             "generator": generator,
             "seed": seeds,
-            "condition": "" if layouts is None else layouts["condition"].to_list(),
-            "condition_transform": -1 if layouts is None else layouts["condition_transform"].to_list(),
+            "condition": "" if about is None else about["condition"].to_list(),
+            "condition_transform": -1 if about is None else about["condition_transform"].to_list(),
             "no_label_rate": (masks == NO_LABEL).mean(axis=(1, 2)),
             "model_hash": model_hash,
         }
     )
+
+
+def asked_table(chips: pd.DataFrame, asked: pd.DataFrame | None) -> pd.DataFrame:
+    """Return what each chip was asked for (table ``asked``); no rows for a system that is asked nothing."""
+    if asked is None:
+        return pd.DataFrame(columns=list(TABLES["asked"].columns))
+    kept = [name for name in TABLES["asked"].columns if name != "chip_id"]
+    return asked[kept].reset_index(drop=True).assign(chip_id=chips["chip_id"].to_numpy())
 
 
 def hash_model(folder: Path) -> str:

@@ -10,12 +10,27 @@ import torch
 from torch import nn
 
 from groundsynth.models.card import write_model_card
+from groundsynth.models.conditions import TokenTable
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.gan import SETTINGS as GAN_FILE
 from groundsynth.models.gan_card import write_gan_card
 from groundsynth.models.gan_sampling import GENERATORS, load_gan
 from groundsynth.models.gan_training import GanSettings, train_gan
+from groundsynth.models.noise import POLICIES
 from groundsynth.models.training import TrainingSettings, train_denoiser
+
+
+def steps_of(policy: str, steps: int, per_use: bool) -> int:
+    """Return how long a policy is trained, given the study's steps.
+
+    Args:
+        per_use: a single policy gets only as many steps as ``unified`` spends on its row, so that both have
+            practised that use equally often; other policies get all.
+
+    >>> steps_of("mask", 1000, True), steps_of("mask", 1000, False), steps_of("unified", 1000, True)
+    (250, 1000, 1000)
+    """
+    return round(steps * POLICIES["unified"].get(policy, 1.0)) if per_use else steps
 
 
 def train_generator(
@@ -25,11 +40,12 @@ def train_generator(
     gan: GanSettings,
     checkpoints: Path,
     device: torch.device,
+    captions: TokenTable | None = None,
 ) -> tuple[nn.Module, pd.DataFrame, float]:
     """Train what ``settings.policy`` names (see ``train_denoiser`` and ``train_gan``)."""
     if settings.policy in GENERATORS:
         return train_gan(images, maps, gan, checkpoints, device)
-    return train_denoiser(images, maps, settings, checkpoints, device)
+    return train_denoiser(images, maps, settings, checkpoints, device, captions=captions)
 
 
 def load_generator(folder: Path) -> nn.Module:

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
+from groundsynth.data.turns import TURNS, turn_map
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NO_LABEL, count_classes
 from groundsynth.models.denoiser import Denoiser
@@ -70,12 +71,6 @@ def give_maps(
     return pd.DataFrame([given[number] for number in numbers], columns=COLUMNS)
 
 
-def transform_map(labels: np.ndarray, code: int) -> np.ndarray:
-    """Turn a map (h, w) by ``code % 4`` right angles, then mirror it left to right if ``code ≥ 4``."""
-    turned = np.rot90(labels, code % 4)
-    return np.ascontiguousarray(turned[:, ::-1] if code >= 4 else turned)
-
-
 def warp_map(labels: np.ndarray, degrees: float, zoom: float) -> np.ndarray:
     """Rotate a map (h, w) about its middle and enlarge it by ``zoom``; it is mirrored at its edges."""
     angle, middle = np.deg2rad(degrees), (np.array(labels.shape) - 1) / 2
@@ -107,8 +102,8 @@ def _edited(kind: str, numbers: list[int], generator: str, table: pd.DataFrame) 
     rows = []
     for number in numbers:
         draw = rng("layout", generator, number)
-        chip, code = table.iloc[int(draw.integers(len(table)))], int(draw.integers(8))
-        name, labels = chip["chip_id"], transform_map(chip["mask"], code)
+        chip, code = table.iloc[int(draw.integers(len(table)))], int(draw.integers(TURNS))
+        name, labels = chip["chip_id"], turn_map(chip["mask"], code)
         if kind in edits:
             words, labels = edits[kind](labels, draw, donors, table)
             name += words
@@ -140,7 +135,7 @@ def _enrich(labels, draw: np.random.Generator, donors, table) -> tuple[str, np.n
     k = int(draw.choice(list(donors)))
     for _ in range(TRIES):
         donor = table.iloc[int(draw.choice(donors[k]))]
-        patch = objects(transform_map(donor["mask"], int(draw.integers(8))), k) & (labels != NO_LABEL)
+        patch = objects(turn_map(donor["mask"], int(draw.integers(TURNS))), k) & (labels != NO_LABEL)
         if (patch & (labels != k)).any():
             return f" with {CLASSES[k]} of {donor['chip_id']}", np.where(patch, np.uint8(k), labels)
     return "", labels

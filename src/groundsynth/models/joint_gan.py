@@ -1,9 +1,14 @@
 """A GAN that draws an image together with its map: the comparator of joint diffusion.
 
-As in the semantic GANs that SatSynth (CVPR 2024) compares with, one generator ends in two heads,
-colours and class scores, and one critic judges the pair. The critic of real pairs sees maps of whole
-classes, so generated ones are rounded to whole classes as well; the gradient passes through the
-soft scores (straight-through estimator, Bengio et al. 2013, arXiv:1308.3432).
+The map comes first, and the image is drawn for it by the layers of the other GAN (Semantic Bottleneck GAN,
+Azadi et al. 2019, arXiv:1911.11357). One network that ends in two heads, colours and class scores, as in the
+semantic GANs that SatSynth (CVPR 2024) compares with, was tried first: the noise that texture needs on every
+pixel reached the map as well, and the critic, who told such confetti from real maps at once, taught no shapes.
+Here noise enters the map in coarse layers only, and a critic of its own judges it, with noise on what it sees.
+
+The critics see maps of whole classes, so generated ones are rounded to whole classes as well; the gradient
+passes through the soft scores (straight-through estimator, Bengio et al. 2013, arXiv:1308.3432). In training
+half of the images are drawn for real maps, which keeps the image's part as good as the other GAN's.
 """
 
 from __future__ import annotations
@@ -15,7 +20,6 @@ from torch import nn
 from torch.nn import functional as nnf
 
 from groundsynth.models.gan import (
-    IMAGE_CHANNELS,
     LATENT,
     PIXEL_NOISE,
     SYMBOLS,
@@ -24,33 +28,49 @@ from groundsynth.models.gan import (
     save_gan,
 )
 from groundsynth.models.gan_blocks import HALVINGS, ModulatedPyramid
+from groundsynth.models.spade import SpadeGenerator
+
+NOISY_LEVELS = 4  # of the five in which a map is drawn: all but the finest
 
 
 class JointGenerator(nn.Module):
-    """Latent numbers to an image along whitened colour axes and a map."""
+    """Latent numbers to a map, and with it to an image along whitened colour axes."""
 
     def __init__(self, config: GanConfig):
         super().__init__()
         self.config, self.side = config, config.chip_size // 2**HALVINGS
         self.start = nn.Linear(LATENT, 4 * config.width * self.side**2)
-        self.pyramid = ModulatedPyramid(config.width, LATENT + PIXEL_NOISE, IMAGE_CHANNELS + SYMBOLS)
+        self.layout = ModulatedPyramid(config.width, LATENT + PIXEL_NOISE, SYMBOLS, NOISY_LEVELS)
+        self.image = SpadeGenerator(config)
+
+    def draw_maps(self, latent: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Return maps of whole classes, (n, 8, h, w) one-hot; gradients are those of the soft scores."""
+        x = self.start(latent).view(len(latent), 4 * self.config.width, self.side, self.side)
+        soft = self.layout(x, condition_map(None, latent, noise)).softmax(dim=1)
+        hard = nnf.one_hot(soft.argmax(dim=1), SYMBOLS).permute(0, 3, 1, 2).to(soft.dtype)
+        return hard + soft - soft.detach()
 
     def forward(self, latent: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Return colours (3) and class scores (8) as (n, 11, h, w); symbol 7 is 'no label'.
+        """Return colours (3) and a one-hot map (8) as (n, 11, h, w); symbol 7 is 'no label'.
 
         Args:
             latent: (n, 32) one set of numbers per chip.
             noise: (n, 4, h, w) numbers for every pixel.
         """
-        x = self.start(latent).view(len(latent), -1, self.side, self.side)
-        return self.pyramid(x, condition_map(None, latent, noise))
+        maps = self.draw_maps(latent, noise)
+        return torch.cat([self.image(latent, noise, maps), maps], dim=1)
+
+    @staticmethod
+    def own_maps(n: int) -> int:
+        """Return how many of a batch's pairs have a map that the generator drew: the first half."""
+        return n // 2
 
     def pair(self, latent: torch.Tensor, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return image and rounded map as the critic sees them, (n, 11, h, w); the real ``labels`` are not used."""
-        out = self(latent, noise)
-        soft = out[:, IMAGE_CHANNELS:].softmax(dim=1)
-        hard = nnf.one_hot(soft.argmax(dim=1), SYMBOLS).permute(0, 3, 1, 2).to(soft.dtype)
-        return torch.cat([out[:, :IMAGE_CHANNELS], hard + soft - soft.detach()], dim=1)
+        """Return image and map as the critic sees them, (n, 11, h, w): own maps first, then the given ``labels``."""
+        own = self.own_maps(len(latent))
+        drawn = self.draw_maps(latent[:own], noise[:own]) if own else labels[:0]
+        maps = torch.cat([drawn, labels[own:]], dim=0)
+        return torch.cat([self.image(latent, noise, maps), maps], dim=1)
 
     def save(self, folder: Path) -> None:
         """Save weights and settings in ``folder``."""

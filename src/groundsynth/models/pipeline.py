@@ -3,10 +3,13 @@
 >>> from groundsynth.models.pipeline import GroundsynthPipeline  # doctest: +SKIP
 >>> pipe = GroundsynthPipeline.from_pretrained("unified-s0")  # doctest: +SKIP
 >>> pipe().images[0], pipe(mask=labels, num_images=8).images  # doctest: +SKIP
+>>> pipe(prompt="A lake in the north. The rest is forest.").maps  # doctest: +SKIP
+>>> pipe(shares={"water": 0.2, "tree cover": 0.8}).maps  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,12 +21,15 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 
 from groundsynth.errors import GroundsynthError
-from groundsynth.legend import CLASSES
+from groundsynth.legend import CLASSES, NUM_CLASSES
+from groundsynth.models.asked import conditions_of, parse_shares
+from groundsynth.models.conditions import Conditions
 from groundsynth.models.denoiser import Denoiser, build_denoiser
 from groundsynth.models.sampling import sample_pairs
+from groundsynth.models.sentence_tokens import check_prompt
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.seeds import derive_seed
-from groundsynth.systems import GIVEN_MAP, SYSTEMS_OF
+from groundsynth.systems import ASKED, GIVEN_MAP, systems_of
 
 
 @dataclass
@@ -64,11 +70,11 @@ class DenoiserModel(ModelMixin, ConfigMixin):
 
 
 class GroundsynthPipeline(DiffusionPipeline):
-    """Draws satellite images with their land-cover maps, for given maps, or alone.
+    """Draws satellite images with their land-cover maps, as asked for, for given maps, or alone.
 
     Args:
         denoiser: the network.
-        policy: what it was trained for (a key of ``SYSTEMS_OF``).
+        policy: what it was trained for (see ``systems.py``).
         sampling: ``steps, solver, sigma_range, churn, guidance``: how it draws unless a call says otherwise.
     """
 
@@ -107,6 +113,7 @@ class GroundsynthPipeline(DiffusionPipeline):
         self,
         mask: np.ndarray | Image.Image | None = None,
         prompt: str | None = None,
+        shares: Mapping[str, float] | None = None,
         num_images: int = 1,
         seed: int = 0,
         system: str | None = None,
@@ -118,21 +125,21 @@ class GroundsynthPipeline(DiffusionPipeline):
 
         Args:
             mask: (h, w) map to obey, or (n, h, w) several; 0…6, and 255 for no label.
-            prompt: refused: these generators learned no text.
+            prompt: a description to draw a pair for, where the generator learned text; sentences such as the
+                layout writer's are what it knows.
+            shares: class shares to draw a pair for, by class name, where it learned those; they sum to 1.
             num_images: how many, for every map if there are maps.
             seed: decides every sample together with its number.
-            system: which to draw; None is ``mask`` with a map and without one the first it was trained for.
+            system: which to draw; None is ``mask`` with a map, ``text`` with a prompt or shares, and without
+                either the first it was trained for.
 
         Raises:
-            GroundsynthError: a prompt, a map that does not fit, or a system that was not trained.
+            GroundsynthError: a prompt, shares or a map that do not fit, or a system that was not trained.
         """
-        if prompt is not None:
-            raise GroundsynthError(
-                "this generator learned no text, so it takes no prompt; leave it out or give a mask"
-            )
         if num_images < 1:
             raise GroundsynthError(f"num_images = {num_images} must be at least 1; ask for one or more")
-        system = self._system(mask, system)
+        asked = self._request(mask, prompt, shares)
+        system = self._system(mask, system, asked is not None)
         maps = None if mask is None else _stack_maps(mask).repeat(num_images, axis=0)
         seeds = [
             derive_seed("pipeline", system, seed, k) for k in range(num_images if maps is None else len(maps))
@@ -140,18 +147,44 @@ class GroundsynthPipeline(DiffusionPipeline):
         drawn = sample_pairs(
             self.denoiser.denoiser, system, seeds,
             self._settings(num_inference_steps, guidance_scale, batch_size), self.device, maps,
+            conditions=_repeat(asked, len(seeds)) if system in ASKED else None,
         )  # fmt: skip
         return GroundsynthOutput([Image.fromarray(image) for image in drawn[0]], drawn[1], system)
 
-    def _system(self, mask, system: str | None) -> str:
-        able = SYSTEMS_OF[self.config.policy]
+    def _request(self, mask, prompt: str | None, shares: Mapping[str, float] | None) -> Conditions | None:
+        """Return what one sample is asked for, or None if nothing is."""
+        known = self.denoiser.denoiser.config.conditions
+        for name, given, part in (("prompt", prompt, "text"), ("shares", shares, "shares")):
+            if given is None:
+                continue
+            if known not in (part, "both"):
+                what = "no text" if part == "text" else "no class shares"
+                other = {"shares": "shares or ", "text": "a prompt or "}.get(known, "")
+                raise GroundsynthError(
+                    f"this generator learned {what}, so it takes no {name}; leave it out or give {other}a mask"
+                )
+            if mask is not None:
+                raise GroundsynthError(
+                    f"a mask and {name} were given, and a map says all that {name} could; give one of them"
+                )
+        if prompt is None and shares is None:
+            return None
+        row = np.full(NUM_CLASSES, np.nan) if shares is None else parse_shares(shares)
+        return conditions_of(["" if prompt is None else check_prompt(prompt)], row[None])
+
+    def _system(self, mask, system: str | None, asked: bool) -> str:
+        able = systems_of(self.config.policy, self.denoiser.denoiser.config.conditions)
         free = [name for name in able if name not in GIVEN_MAP]
         if system is None:
-            system = "mask" if mask is not None else (free or able)[0]
+            system = "text" if asked else "mask" if mask is not None else (free or able)[0]
         if system not in able:
             raise GroundsynthError(
                 f"system '{system}' was not trained: policy '{self.config.policy}' draws {', '.join(able)}; ask for "
                 "one of these or load another generator"
+            )
+        if asked and system not in ASKED:
+            raise GroundsynthError(
+                f"system '{system}' is asked for nothing; leave system out, or prompt and shares"
             )
         if mask is None and system in GIVEN_MAP:
             raise GroundsynthError(f"system '{system}' needs a map to obey; give mask=…")
@@ -169,6 +202,11 @@ class GroundsynthPipeline(DiffusionPipeline):
             steps=settings.steps if steps is None else steps,
             guidance=settings.guidance if guidance is None else guidance,
         )
+
+
+def _repeat(asked: Conditions | None, n: int) -> Conditions:
+    """Return one request n times, or n that ask for nothing."""
+    return Conditions.none(n) if asked is None else asked[torch.zeros(n, dtype=torch.long)]
 
 
 def _stack_maps(mask: np.ndarray | Image.Image) -> np.ndarray:

@@ -44,8 +44,8 @@ class SamplingSettings:
         batch_size: samples drawn together; changes no sample.
         churn: S_churn of Karras et al. 2022, for ``heun``; 0 adds no noise, and more than 0.41 × steps
             adds no more than that.
-        guidance: 1 obeys the map as trained, 0 ignores it, more exaggerates the difference
-            (classifier-free guidance, Ho & Salimans 2022, https://arxiv.org/abs/2207.12598).
+        guidance: 1 obeys the map, or what was asked for, as trained, 0 ignores it, more exaggerates the
+            difference (classifier-free guidance, Ho & Salimans 2022, https://arxiv.org/abs/2207.12598).
     """
 
     steps: int
@@ -104,6 +104,12 @@ def clean_belief(x: torch.Tensor, out: torch.Tensor, sigma: float | torch.Tensor
     """Return the clean parts the network believes in: c_skip·x + c_out·F (Karras et al. 2022, eq. 7)."""
     total = sigma**2 + SIGMA_DATA**2
     return x * SIGMA_DATA**2 / total + out * sigma * SIGMA_DATA / total**0.5
+
+
+def raw_output(x: torch.Tensor, clean: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+    """Return the raw output F with which :func:`clean_belief` is ``clean``: its inverse."""
+    total = sigma**2 + SIGMA_DATA**2
+    return (clean - x * SIGMA_DATA**2 / total) * total**0.5 / (sigma * SIGMA_DATA)
 
 
 def solve(

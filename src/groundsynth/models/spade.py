@@ -44,6 +44,11 @@ class SpadeGenerator(nn.Module):
         x = self.start(latent).view(len(latent), -1, self.side, self.side)
         return self.pyramid(x, condition_map(labels, latent, noise))
 
+    @staticmethod
+    def own_maps(n: int) -> int:
+        """Return how many of a batch's pairs have a map that the generator drew: none."""
+        return 0
+
     def pair(self, latent: torch.Tensor, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return image and one-hot map as the critic sees them: (n, 11, h, w)."""
         return torch.cat([self(latent, noise, labels), labels], dim=1)

@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +20,24 @@ from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
 from groundsynth.errors import GroundsynthError
+from groundsynth.legend import class_shares
 from groundsynth.models.bits import count_adjacency, encode_maps, one_hot_codes, order_codes
 from groundsynth.models.checkpoint import resume_checkpoint, save_checkpoint
 from groundsynth.models.colour import SIGMA_DATA, fit_whitening
+from groundsynth.models.conditions import Conditions, TokenTable, drop_conditions
 from groundsynth.models.denoiser import IMAGE_CHANNELS, Denoiser, DenoiserConfig, per_channel
 from groundsynth.models.noise import NOISY, draw_levels
 from groundsynth.seeds import derive_seed
 
+MODULES = ("training.py", "denoiser.py", "conditions.py", "noise.py", "bits.py", "colour.py")
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings of one training; the fields are those of ``config.Generator``."""
+    """Settings of one training; the fields are those of ``config.Generator``.
+
+    ``precision`` is ``float32`` or ``bfloat16``, already decided for the device (see ``device.training_type``).
+    """
 
     policy: str
     seed: int
@@ -47,15 +54,18 @@ class TrainingSettings:
     log_every: int
     checkpoint_seconds: float
     mask_code: str = "bits"
+    conditions: str = "none"
+    precision: str = "float32"
 
-    def key(self, images: np.ndarray, maps: np.ndarray) -> str:
+    def key(self, images: np.ndarray, maps: np.ndarray, captions: TokenTable | None = None) -> str:
         """Name a checkpoint by everything that decides the weights: settings, code and data."""
         digest = hashlib.sha256(repr(self).encode())
         for module in sorted(Path(__file__).parent.glob("*.py")):
-            if module.name in ("training.py", "denoiser.py", "noise.py", "bits.py", "colour.py"):
+            if module.name in MODULES:
                 digest.update(module.read_bytes())
         digest.update(np.ascontiguousarray(images))
         digest.update(np.ascontiguousarray(maps))
+        digest.update(b"" if captions is None else captions.digest())
         return digest.hexdigest()[:16]
 
 
@@ -70,36 +80,49 @@ def new_denoiser(images: np.ndarray, maps: np.ndarray, settings: TrainingSetting
             patch=settings.patch,
             codes=one_hot_codes() if settings.mask_code == "one_hot" else order_codes(count_adjacency(maps)),
             whitening=fit_whitening(images),
+            conditions=settings.conditions,
         )
     )
 
 
 def diffusion_loss(
-    model: Denoiser, x0: torch.Tensor, settings: TrainingSettings, generator: torch.Generator
+    model: Denoiser,
+    x0: torch.Tensor,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    known: Conditions | None = None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss of one batch and its parts.
 
     The weight lambda(sigma) of EDM (eq. 5, Table 1) makes this the plain squared error of F against
     ``(x0 − c_skip·x)/c_out``. Clean and absent parts bear no loss; each part is averaged over the
     samples in which it is noisy, then the two are added.
+
+    Args:
+        known: what can be said of the chips, where the model reads conditions; part of it is shown.
     """
     n, device = len(x0), x0.device
-    levels = draw_levels(settings.policy, n, settings.image_noise, settings.mask_noise, generator)
+    levels = draw_levels(
+        settings.policy, n, settings.image_noise, settings.mask_noise, generator, known is not None
+    )
     noise = torch.randn(x0.shape, generator=generator).to(device)
     width = x0.shape[1] - IMAGE_CHANNELS
     sigma = per_channel(levels.image, levels.mask, width).to(device)
     state = per_channel(levels.image_state, levels.mask_state, width).to(device)
     x = x0 + torch.where(state == NOISY, sigma, torch.zeros_like(sigma)) * noise
+    if known is not None:
+        known = drop_conditions(known, settings.conditions, levels.told, generator).to(device)
     out = model.raw(
         x,
         levels.image.to(device),
         levels.mask.to(device),
         levels.image_state.to(device),
         levels.mask_state.to(device),
+        known,
     )
     total = sigma**2 + SIGMA_DATA**2
     target = (x0 - x * SIGMA_DATA**2 / total) * total.sqrt() / (sigma * SIGMA_DATA)
-    error = ((out - target) ** 2 * (state == NOISY)).mean(dim=(2, 3))  # (n, 6)
+    error = ((out.float() - target) ** 2 * (state == NOISY)).mean(dim=(2, 3))  # (n, 6)
     image_n = (levels.image_state == NOISY).sum().clamp(min=1).to(device)
     mask_n = (levels.mask_state == NOISY).sum().clamp(min=1).to(device)
     image = error[:, :IMAGE_CHANNELS].mean(1).sum() / image_n
@@ -114,6 +137,7 @@ def train_denoiser(
     checkpoints: Path,
     device: torch.device,
     after_step: Callable[[int], None] | None = None,
+    captions: TokenTable | None = None,
 ) -> tuple[Denoiser, pd.DataFrame, float]:
     """Train on real chips and return the averaged model, the loss curve and the seconds spent.
 
@@ -123,15 +147,22 @@ def train_denoiser(
         checkpoints: folder for checkpoints; the newest one of the same settings, code and data is
             continued.
         after_step: called with the number of finished steps (used to test interruption).
+        captions: of the chips, in their order; needed where ``settings.conditions`` names text.
 
     Raises:
-        GroundsynthError: no chips, or a loss that is no longer finite.
+        GroundsynthError: no chips, no captions where they are needed, or a loss that is no longer finite.
     """
     if len(images) == 0:
         raise GroundsynthError(
             "no training chips: the generator needs at least one; check the split of stage 01"
         )
+    if settings.conditions in ("text", "both") and (captions is None or len(captions.index) != len(images)):
+        raise GroundsynthError(
+            f"conditions '{settings.conditions}' need a caption for each of {len(images)} training chips; describe "
+            "them, or choose conditions 'shares' or 'none'"
+        )
     model = new_denoiser(images, maps, settings).to(device)
+    shares = torch.tensor(np.array([class_shares(labels) for labels in maps]), dtype=torch.float32)
     data = torch.cat([model.config.whitening.whiten(images), encode_maps(maps, model.config.codes)], dim=1)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=1e-3, fused=True
@@ -139,7 +170,7 @@ def train_denoiser(
     ema = EMAModel(
         model.parameters(), decay=settings.ema_decay, inv_gamma=1.0, power=0.75, use_ema_warmup=True
     )
-    path = checkpoints / settings.key(images, maps) / "checkpoint.pt"
+    path = checkpoints / settings.key(images, maps, captions) / "checkpoint.pt"
     moving = {"model": model, "optimiser": optimiser, "ema": ema}
     start, log, spent = resume_checkpoint(path, device, **moving)
     began = saved = time.monotonic()
@@ -149,10 +180,14 @@ def train_denoiser(
     model.train()
     for step in bar:
         generator = torch.Generator().manual_seed(derive_seed("step", settings.seed, step))
-        batch = draw_batch(data, settings.batch_size, generator).to(device)
+        batch, rows, turns = draw_batch(data, settings.batch_size, generator)
+        known = None
+        if settings.conditions != "none":
+            known = _know(shares[rows], captions, rows, turns, generator)
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
-        loss, parts = diffusion_loss(model, batch, settings, generator)
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+            loss, parts = diffusion_loss(model, batch.to(device), settings, generator, known)
         if not math.isfinite(loss.item()):
             raise GroundsynthError(f"loss is {loss.item()} at step {step}; lower generator.learning_rate")
         optimiser.zero_grad(set_to_none=True)
@@ -174,11 +209,33 @@ def train_denoiser(
     return model.eval(), pd.DataFrame(log, columns=["step", "loss", "image", "mask"]), spent
 
 
-def draw_batch(data: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw ``n`` chips with replacement, each under one of the eight flips and right-angle turns."""
+def draw_batch(
+    data: torch.Tensor, n: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Draw ``n`` chips with replacement, each under one of the eight flips and right-angle turns.
+
+    Returns:
+        the chips (n, …), their rows in ``data`` (n,) and the codes of their turns (n,).
+    """
     rows = torch.randint(len(data), (n,), generator=generator)
-    turns = torch.randint(8, (n,), generator=generator).tolist()
-    return torch.stack([_transform(data[row], turn) for row, turn in zip(rows.tolist(), turns, strict=True)])
+    turns = torch.randint(8, (n,), generator=generator)
+    chips = [_transform(data[row], code) for row, code in zip(rows.tolist(), turns.tolist(), strict=True)]
+    return torch.stack(chips), rows, turns
+
+
+def _know(
+    shares: torch.Tensor,
+    captions: TokenTable | None,
+    rows: torch.Tensor,
+    turns: torch.Tensor,
+    generator: torch.Generator,
+) -> Conditions:
+    """Return all that can be said of turned chips; shares do not turn."""
+    known = replace(Conditions.none(len(rows)), shares=shares)
+    if captions is None:
+        return known
+    tokens, lengths = captions.draw(rows, turns, generator)
+    return replace(known, tokens=tokens, lengths=lengths)
 
 
 def _transform(chip: torch.Tensor, code: int) -> torch.Tensor:

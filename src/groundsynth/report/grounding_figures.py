@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
-from groundsynth.checks.certificate import CRITERIA
+from groundsynth.checks.certificate import measured_criteria
 from groundsynth.checks.claims import FALSE, TRUE, UNKNOWN, check_caption
 from groundsynth.checks.memorisation import turn_and_flip
 from groundsynth.checks.spectrum import radial_power_spectrum
@@ -30,11 +29,11 @@ def _picture(axes: plt.Axes, pixels: np.ndarray, title: str = "") -> None:
     axes.set_axis_off()
 
 
-def _name(key: str) -> str:
+def set_name(key: str) -> str:
     return NAMES.get(key, f"system '{key}'")
 
 
-def _colour(key: str) -> str:
+def set_colour(key: str) -> str:
     return NOISE_COLOUR if key == "noise" else system_colour("real" if key == "held_out" else key)
 
 
@@ -86,40 +85,6 @@ def _write_claims(axes: plt.Axes, caption: str, labels: np.ndarray) -> None:
         )  # fmt: skip
 
 
-def plot_agreement(controls: pd.DataFrame) -> Figure:
-    """Draw each system's scores with own and foreign maps, and with own and foreign captions.
-
-    Args:
-        controls: long table with ``system``, ``control`` (own_map, swapped_map, …) and ``score``.
-    """
-    panels = {
-        "Cohen's kappa, labeller's reading against a map": {
-            "own_map": "its own map",
-            "matched_swap": "another's map, same shares",
-            "swapped_map": "another's map",
-        },
-        "share of a caption's claims true of the reading": {
-            "own_caption": "its own caption",
-            "shuffled_caption": "another's caption",
-        },
-    }
-    figure, axes = plt.subplots(1, 2, figsize=(11, 3.6), sharey=True)
-    for ax, (label, names) in zip(axes, panels.items(), strict=True):
-        part = controls[controls["control"].isin(list(names))].dropna(subset="score")
-        if part.empty:
-            ax.set_axis_off()
-            continue
-        part = part.assign(control=part["control"].map(names))
-        sns.boxplot(
-            part, x="score", y="system", hue="control", hue_order=list(names.values()), orient="h", ax=ax,
-            palette=["#0072b2", "#e69f00", "#d55e00"][: len(names)] if len(names) > 2 else ["#0072b2", "#d55e00"],
-            fliersize=2, linewidth=0.8,
-        )  # fmt: skip
-        ax.set(xlabel=label, ylabel="")
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1, fontsize=9)
-    return figure
-
-
 def plot_spectra(sets: dict[str, np.ndarray]) -> Figure:
     """Draw the radial power spectrum of each set, and its ratio to the held-out real one.
 
@@ -131,12 +96,12 @@ def plot_spectra(sets: dict[str, np.ndarray]) -> Figure:
     cycles = np.arange(1, len(reference) + 1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
     for name, spectrum in spectra.items():
-        style = {"color": _colour(name), "lw": 1.8, "ls": "--" if name in ("real", "noise") else "-"}
-        left.loglog(cycles, spectrum, label=_name(name), **style)
+        style = {"color": set_colour(name), "lw": 1.8, "ls": "--" if name in ("real", "noise") else "-"}
+        left.loglog(cycles, spectrum, label=set_name(name), **style)
         if name != "held_out":
             right.semilogx(cycles, spectrum / reference, **style)
     right.axhspan(0.75, 1.25, color="#888888", alpha=0.15, lw=0)
-    right.axhline(1, color=_colour("held_out"), lw=1)
+    right.axhline(1, color=set_colour("held_out"), lw=1)
     left.set(xlabel="cycles per chip", ylabel="power (grey levels²)")
     right.set(xlabel="cycles per chip", ylabel="ratio to real, held out", ylim=(0, None))
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
@@ -156,9 +121,11 @@ def plot_distances(metrics: pd.DataFrame) -> Figure:
         part = rows[rows["regime"] == space].reset_index(drop=True)
         keys = [row.system or "noise" for row in part.itertuples()]
         position = np.arange(len(part))[::-1]
-        ax.barh(position, part["value"], color=[_colour(key) for key in keys], height=0.6)
+        ax.barh(position, part["value"], color=[set_colour(key) for key in keys], height=0.6)
         ax.hlines(position, part["low"], part["high"], color="black", lw=1.2)
-        ax.set_yticks(position, ["real, training (floor)" if key == "real" else _name(key) for key in keys])
+        ax.set_yticks(
+            position, ["real, training (floor)" if key == "real" else set_name(key) for key in keys]
+        )
         ax.set(xlabel="kernel distance to held-out real chips", title=space.replace("features=", ""))
         ax.axvline(0, color="black", lw=0.8)
         ax.grid(axis="y", visible=False)
@@ -191,9 +158,9 @@ def plot_nearest(distances: dict[str, np.ndarray], threshold: float) -> Figure:
     figure, ax = plt.subplots(figsize=(8.5, 3.4))
     names = {"held_out": "real, held out", "planted": "planted copies"}
     for name, values in distances.items():
-        colour = "#111111" if name == "planted" else _colour(name)
+        colour = "#111111" if name == "planted" else set_colour(name)
         style = {"color": colour, "lw": 1.8, "ls": ":" if name == "planted" else "-"}
-        ax.ecdf(np.asarray(values), label=names.get(name, _name(name)), **style)
+        ax.ecdf(np.asarray(values), label=names.get(name, set_name(name)), **style)
     ax.axvline(threshold, color="black", lw=1, ls="--")
     ax.text(threshold, 1.02, "kept from here", ha="left", va="bottom", fontsize=8)
     ax.set(xlabel="1 - correlation with the nearest training window", ylabel="share of chips")
@@ -210,8 +177,8 @@ def plot_certificates(
         images: (n, h, w, 3); maps: (n, h, w) given; readings: (n, h, w) the labeller's; all uint8.
         table: n rows of table ``certificate`` with a column ``rank`` that says which these are.
     """
-    figure, axes = plt.subplots(4, len(images), figsize=(1.75 * len(images), 6.6), squeeze=False,
-                                height_ratios=[1, 1, 1, 0.95])  # fmt: skip
+    figure, axes = plt.subplots(4, len(images), figsize=(1.75 * len(images), 7.2), squeeze=False,
+                                height_ratios=[1, 1, 1, 1.25])  # fmt: skip
     for i, row in enumerate(table.itertuples()):
         column = axes[:, i]
         _picture(column[0], images[i], f"{row.rank}\n{row.system}")
@@ -220,13 +187,15 @@ def plot_certificates(
         column[3].set_axis_off()
         good = row.verdict == "keep"
         text = [
-            f"kappa {_two(row.kappa)}", f"trust {_two(row.trust)}", f"claims {_two(row.claim_precision)}",
-            f"copy distance {_two(row.nearest_train)}", f"unlike real {_two(row.unlike_real)}", "",
+            f"map fit {_two(row.map_fit)}", f"caption of map {_two(row.caption_of_map)}",
+            f"caption of image {_two(row.caption_of_image)}", f"trust {_two(row.trust)}",
+            f"copy distance {_two(row.nearest_train)}", f"patch distance {_two(row.nearest_patch)}",
+            f"unlike real {_two(row.unlike_real)}",
         ]  # fmt: skip
         column[3].text(0.02, 1, "\n".join(text), va="top", fontsize=8, transform=column[3].transAxes)
         verdict = textwrap.fill("keep" if good else f"drop: {row.reason}", 20)
         colour = VERDICT_STYLE[TRUE if good else FALSE][0]
-        column[3].text(0.02, 0.26, verdict, va="top", fontsize=8, color=colour, weight="bold",
+        column[3].text(0.02, 0.3, verdict, va="top", fontsize=8, color=colour, weight="bold",
                        transform=column[3].transAxes)  # fmt: skip
     for ax, text in zip(axes[:3, 0], ("image", "given map", "labeller's reading"), strict=True):
         ax.text(-0.08, 0.5, text, rotation=90, ha="right", va="center", fontsize=8, transform=ax.transAxes)
@@ -239,7 +208,7 @@ def rank_rows(table: pd.DataFrame, each: int) -> pd.DataFrame:
 
     A chip's rank is the mean of its percentiles over the criteria, the better the higher.
     """
-    percentiles = [table[c.column].rank(pct=True, ascending=not c.at_most) for c in CRITERIA]
+    percentiles = [table[c.column].rank(pct=True, ascending=not c.at_most) for c in measured_criteria(table)]
     order = table.assign(score=pd.concat(percentiles, axis=1).mean(axis=1)).sort_values(
         "score", ascending=False, kind="stable"
     )

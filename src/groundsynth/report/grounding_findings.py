@@ -73,18 +73,39 @@ def _parser_lines(metrics: pd.DataFrame) -> list[str]:
     ]
 
 
+def _coverage_lines(metrics: pd.DataFrame) -> list[str]:
+    lines = []
+    for space, rows in _rows(metrics, metric="coverage", arm="").groupby("regime", sort=False):
+        lines.append(
+            f"Share of held-out real ground that is covered, {space}: {_each(rows, True)}; `real` is the ceiling."
+        )
+    for of, rows in _rows(metrics, metric="composition_js").groupby("regime", sort=False):
+        lines.append(
+            f"Distance in composition from real maps (0 alike, 1 nothing in common), {of}: {_each(rows)}; "
+            "`real` is the floor."
+        )
+    return lines
+
+
 def ground_findings(metrics: pd.DataFrame) -> str:
     """Return the findings of stage 06 as a Markdown list, from its metrics table."""
     auc = _rows(metrics, metric="auc")
     lines = _parser_lines(metrics)
     for arm, words in (
-        ("swapped_map", "its own map from another chip's"),
+        ("swapped_map", "its own map from another's"),
         ("matched_swap", "its own map from one with nearly the same shares"),
-        ("shuffled_caption", "its own caption from another chip's"),
+        ("shuffled_caption", "its own caption from another's, by its own map"),
     ):
         rows = _rows(auc, arm=arm)
         rows = rows.assign(name=(rows["system"] + " " + rows["regime"]).str.strip())
-        lines.append(f"Telling a chip's {words.removeprefix('its ')}: AUC {_each(rows, name='name')}.")
+        lines.append(f"Telling a sample's {words.removeprefix('its ')}: AUC {_each(rows, name='name')}.")
+    seen = _rows(metrics, metric="check_auc", arm="shuffled_caption")
+    seen = seen[seen["regime"].str.endswith("check=caption_of_image")]
+    seen = seen.assign(
+        name=(seen["system"] + " " + seen["regime"].str.split("check").str[0].str.strip(";")).str.strip()
+    )
+    if len(seen):
+        lines.append(f"The same by the image alone, which is harder: AUC {_each(seen, name='name')}.")
     spectrum = _rows(metrics, metric="power_spectrum_error", arm="")
     for regime, rows in spectrum.groupby("regime", sort=False):
         lines.append(
@@ -93,12 +114,16 @@ def ground_findings(metrics: pd.DataFrame) -> str:
     kid = _rows(metrics, metric="kid")
     for space, rows in kid.groupby("regime", sort=False):
         lines.append(_distance_line(space, rows))
-    planted = _rows(auc, arm="planted_copy").assign(name=lambda t: t["regime"])
-    lines.append(f"Planted copies are told from held-out chips with AUC {_each(planted, name='name')}.")
+    for arm, words in (("planted_copy", "Planted copies"), ("patch_copy", "Collages of training patches")):
+        planted = _rows(auc, arm=arm, system="real").assign(name=lambda t: t["regime"])
+        if len(planted):
+            lines.append(f"{words} are told from real windows with AUC {_each(planted, name='name')}.")
+    lines += _coverage_lines(metrics)
     keep, drop = _rows(metrics, metric="keep_rate"), _rows(metrics, metric="drop_rate")
-    lines.append(f"Certificates keep {_each(keep, True)}.")
+    lines.append(f"Certificates keep {_each(keep, True)}; `real` are windows of the test blocks.")
+    faults = drop[drop["arm"] != ""]
     lines += [
         f"With the fault `{arm}`, they drop {_each(rows, True)}."
-        for arm, rows in drop.groupby("arm", sort=False)
+        for arm, rows in faults.groupby("arm", sort=False)
     ]
     return "\n".join(f"- {line}" for line in lines)

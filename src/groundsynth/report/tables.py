@@ -250,8 +250,8 @@ def _listed(words: list[str]) -> str:
 
 LESSONS = (
     ("mask_obedience_ratio", {}, 1, 2, "Obedience to the map, as a share of what real chips reach: {}."),
-    ("auc", {"arm": "swapped_map"}, 1, 2, "Own map told from a swapped one, as AUC (0.5 = chance): {}."),
-    ("auc", {"arm": "shuffled_caption"}, 1, 2, "Own caption told from a shuffled one, as AUC: {}."),
+    ("auc", {"arm": "swapped_map", "regime": ""}, 1, 2, "Own map told from a swapped one, as AUC (0.5 = chance): {}."),
+    ("auc", {"arm": "shuffled_caption", "regime": ""}, 1, 2, "Own caption told from a shuffled one, as AUC: {}."),
     ("kid", {}, 1, 3, "Kernel distance to held-out real chips: {}."),
     ("keep_rate", {"arm": ""}, 100, 0, "Chips that pass every check, in per cent: {}."),
 )  # fmt: skip

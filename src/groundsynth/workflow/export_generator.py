@@ -12,12 +12,13 @@ from groundsynth.artifacts import read_table
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES
+from groundsynth.models.asked import FULL_ASK
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.pipeline import GroundsynthPipeline
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.paths import results_dir, stage_dir
 from groundsynth.report.tables import interval, markdown_table
-from groundsynth.systems import SYSTEMS_OF
+from groundsynth.systems import SYSTEMS_OF, systems_of
 
 FRONT = """---
 library_name: diffusers
@@ -36,8 +37,7 @@ pipe = GroundsynthPipeline.from_pretrained("{name}")
 {calls}
 ```
 
-Class codes: {classes}; 255 is no label. The seed decides a sample, whatever is drawn beside it. There is no
-text encoder, so a prompt is refused.
+Class codes: {classes}; 255 is no label. The seed decides a sample, whatever is drawn beside it. {hears}
 
 ## Scores
 
@@ -47,8 +47,27 @@ CALLS = {
     "joint": 'pair = pipe()                           # an image with its map: pair.images[0], pair.maps[0]',
     "mask": 'eight = pipe(mask=labels, num_images=8) # labels: ({size}, {size}) uint8 class codes',
     "image": 'image = pipe(system="image")            # an image without a map',
+    "text": '{asks}',
 }  # fmt: skip
-SCORES = ("kid", "power_spectrum_error", "mask_obedience_ratio", "keep_rate", "images_per_second")
+ASKS = {
+    "text": 'asked = pipe(prompt="Forest covers most of the image. There is a little water in the north.")',
+    "shares": 'asked = pipe(shares={"tree cover": 0.7, "water": 0.3})  # named classes alone, summing to 1',
+}
+HEARS = {
+    "none": "It learned neither text nor class shares, so a prompt is refused.",
+    "shares": "It learned class shares and no text, so a prompt is refused.",
+    "text": "It learned text, read by the sentence encoder all-MiniLM-L6-v2 that is installed with groundsynth.",
+    "both": "It learned class shares and text, read by the sentence encoder all-MiniLM-L6-v2 that is installed "
+    "with groundsynth.",
+}
+SCORES = (
+    "kid",
+    "power_spectrum_error",
+    "mask_obedience_ratio",
+    "share_skill",
+    "keep_rate",
+    "images_per_second",
+)
 
 
 def export_generator(study: Study, generator: str, fold: int, folder: Path) -> Path:
@@ -87,12 +106,14 @@ def export_generator(study: Study, generator: str, fold: int, folder: Path) -> P
 
 def write_card(study: Study, pipeline: GroundsynthPipeline, trained: Path, generator: str) -> str:
     """Return the card of stage 02 with how to call the pipeline and what the study measured of it."""
-    systems = SYSTEMS_OF[pipeline.config.policy]
-    size = pipeline.denoiser.denoiser.config.chip_size
+    settings = pipeline.denoiser.denoiser.config
+    systems, size = systems_of(pipeline.config.policy, settings.conditions), settings.chip_size
+    asks = "\n".join(call for part, call in ASKS.items() if settings.conditions in (part, "both"))
     use = USE.format(
         name=generator,
-        calls="\n".join(CALLS[name].format(size=size) for name in systems),
+        calls="\n".join(CALLS[name].format(size=size, asks=asks) for name in systems),
         classes=", ".join(f"{k} {name}" for k, name in enumerate(CLASSES)),
+        hears=HEARS[settings.conditions],
         scores=_scores(study, systems, generator),
     )
     body = (trained / "model_card.md").read_text(encoding="utf-8")
@@ -105,15 +126,16 @@ def _scores(study: Study, systems: tuple[str, ...], generator: str) -> str:
     if not path.is_file():
         return "Not measured yet: the study has not been run to its report."
     table = read_table(path, "metrics")
-    mine = table["metric"].isin(SCORES) & table["system"].isin([*systems, "real"]) & (table["arm"] == "")
-    kept = table[mine].copy()
+    mine = table["metric"].isin(SCORES) & table["system"].isin([*systems, "real"])
+    whole = (table["arm"] == "") | table["arm"].isin(FULL_ASK.values())
+    kept = table[mine & whole & ((table["metric"] != "share_skill") | (table["class"] == ""))]
     if kept.empty:
         return "Not measured yet."
     shown = pd.DataFrame(
         {
             "measure": kept["metric"].str.replace("_", " "),
             "system": kept["system"],
-            "of": kept["regime"],
+            "of": (kept["arm"] + " " + kept["regime"]).str.strip(),
             "value [95 %]": [interval(row) for _, row in kept.iterrows()],
             "n": kept["n"].astype(str),
         }

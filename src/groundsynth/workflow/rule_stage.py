@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from groundsynth.config import Study
+from groundsynth.config import CERTIFIED_SETS, Study
 from groundsynth.paths import project_root
 from groundsynth.systems import drawn_pairs
 from groundsynth.workflow.code_inputs import code_hash, module_files, package_files
@@ -52,6 +52,12 @@ class RuleStage:
     def filtered(self) -> list[str]:
         """Stage 04's filtered labels, one file per filter of the study."""
         return [self.path(f"filtered_{name}.parquet") for name in self.study.label.filters]
+
+    @property
+    def certificates(self) -> list[str]:
+        """Stage 06's certificates, if an arm of the benchmark chooses its chips by them."""
+        chosen = [arm.rpartition(":")[2] for arm in self.study.benchmark.arms]
+        return [self.path("certificate.csv")] if set(chosen) & set(CERTIFIED_SETS) else []
 
     @property
     def blind_labels(self) -> list[str]:

@@ -1,0 +1,137 @@
+"""Figures of what generators are asked for: a chip in words under its turns, one prompt, asked against drawn."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from groundsynth.legend import CLASSES, COLOURS, SHARE_COLUMNS, colour_map
+from groundsynth.report.style import legend_handles
+
+ON = {"map": "share drawn,\non the generated map", "label": "share read off\nthe image"}
+WORDS_WIDTH = 68  # letters per line beside a picture
+
+
+def plot_turned(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], texts: Sequence[str]) -> Figure:
+    """Draw versions of one chip, each image and map with its caption beside them.
+
+    Args:
+        images: n of (h, w, 3) uint8; maps: n of (h, w) uint8; texts: n captions.
+    """
+    figure, axes = plt.subplots(
+        len(texts),
+        3,
+        figsize=(8.6, 1.75 * len(texts) + 0.3),
+        width_ratios=(1, 1, 2.6),
+        squeeze=False,
+        layout="constrained",
+    )
+    for row, image, labels, text in zip(axes, images, maps, texts, strict=True):
+        row[0].imshow(image, interpolation="nearest")
+        row[1].imshow(colour_map(labels), interpolation="nearest")
+        row[2].text(0, 0.5, textwrap.fill(text, WORDS_WIDTH), va="center", fontsize=8.5)
+        for cell in row:
+            cell.set_axis_off()
+    figure.legend(handles=legend_handles(), loc="outside lower center", ncols=7, fontsize=8, handlelength=1)
+    return figure
+
+
+def describe_request(row: pd.Series) -> str:
+    """Return a request in words: its prompt, and the shares that were given, largest first."""
+    shares = row[list(SHARE_COLUMNS)].astype(float)
+    given = shares[shares >= 0.005].sort_values(ascending=False)
+    listed = ", ".join(f"{CLASSES[int(name[-1])]} {value:.0%}" for name, value in given.items())
+    parts = [f"\u201c{row['prompt']}\u201d"] * bool(row["prompt"]) + [f"Shares: {listed}."] * bool(listed)
+    return " ".join(parts) or "Nothing was asked."
+
+
+def plot_one_prompt(request: str, images: np.ndarray, maps: np.ndarray) -> Figure:
+    """Draw a request in words and the pairs that were drawn for it.
+
+    Args:
+        request: what was asked, see :func:`describe_request`.
+        images: (n, h, w, 3) uint8; maps: (n, h, w) uint8.
+    """
+    n = len(images)
+    figure = plt.figure(figsize=(1.15 * n + 0.2, 3.7), layout="none")
+    grid = figure.add_gridspec(2, n, top=0.74, bottom=0.12, left=0.01, right=0.99, wspace=0.05, hspace=0.05)
+    figure.text(0.5, 0.97, textwrap.fill(request, 14 * n), ha="center", va="top", fontsize=9.5)
+    for column in range(n):
+        for row, picture in enumerate((images[column], colour_map(maps[column]))):
+            cell = figure.add_subplot(grid[row, column])
+            cell.imshow(picture, interpolation="nearest")
+            cell.set_axis_off()
+    figure.legend(handles=legend_handles(), loc="lower center", ncols=7, fontsize=8, handlelength=1)
+    return figure
+
+
+def plot_asked(shares: pd.DataFrame, classes: Sequence[str]) -> Figure:
+    """Draw asked against drawn shares, one column per class, on the map above and on the label below.
+
+    Args:
+        shares: from ``checks.prompt_control.drawn_shares``; classes: names of those that are shown.
+    """
+    figure, axes = plt.subplots(
+        2, len(classes), figsize=(1.9 * len(classes) + 0.8, 4.4), sharex="col", sharey="col", squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for row, (on, words) in zip(axes, ON.items(), strict=True):
+        for cell, name in zip(row, classes, strict=True):
+            part = shares[(shares["on"] == on) & (shares["class"] == name)]
+            for kind, marker in (("rare", "^"), ("other", "o")):
+                some = part[(part["kind"] == "rare") == (kind == "rare")]
+                colour = np.array(COLOURS[CLASSES.index(name)]) / 255 * 0.85
+                cell.scatter(
+                    some["asked"], some["drawn"], s=9, alpha=0.5, color=colour, marker=marker, linewidths=0
+                )
+            end = max(part[["asked", "drawn"]].to_numpy().max(initial=0.01), 0.01)
+            cell.plot([0, end], [0, end], color="#888888", linewidth=0.8)
+            cell.tick_params(labelsize=8)
+            if on == "map":
+                cell.set_title(name, fontsize=10, weight="normal", loc="center")
+        row[0].set_ylabel(words, fontsize=9)
+    figure.supxlabel("share asked for", fontsize=10)
+    return figure
+
+
+def asked_caption(shares: pd.DataFrame) -> str:
+    """Return the caption of :func:`plot_asked`."""
+    kinds = shares.drop_duplicates("chip_id")["kind"].value_counts(sort=False)
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return (
+        f"Class shares that {shares['chip_id'].nunique()} samples of system 'text' were asked for ({listed}) and those "
+        "they show: on the generated map above, as the labeller reads the image below. Triangles: samples asked for "
+        "more of a rare class. The grey line is perfect control; classes over 1 % of the training ground."
+    )
+
+
+def prompt_findings(metrics: pd.DataFrame) -> str:
+    """Return what prompt control amounts to in a sentence or two per kind, read from metric rows."""
+    mean = metrics[(metrics["metric"] == "share_skill") & (metrics["class"] == "")]
+    ceiling = mean.loc[mean["system"] == "real", "value"]
+    lines = []
+    for arm, part in mean[mean["system"] == "text"].groupby("arm", sort=False):
+        if ":other" in arm:
+            continue
+        on = part.set_index("regime")["value"]
+        control = mean[mean["arm"] == f"{arm}:other"].set_index("regime")["value"]
+        lines.append(
+            f"- Asked for *{arm}*: share skill {on['on=map']:.2f} on the map and {on['on=label']:.2f} on the image "
+            f"(held against another sample's request: {control['on=map']:.2f} and {control['on=label']:.2f}; the "
+            f"labeller's own on real chips: {ceiling.iloc[0]:.2f})."
+        )
+    gain = metrics[(metrics["metric"] == "rare_share_gain") & (metrics["class"] == "")]
+    change = metrics[metrics["metric"] == "rare_kappa_change"]
+    if len(gain) and len(change):
+        row, kappa = gain.iloc[0], change.iloc[0]
+        lines.append(
+            f"- A rare class that was asked for covers {row['value']:.1f} times [{row['low']:.1f}, {row['high']:.1f}] "
+            f"the confirmed ground it has without a request; kappa changes by {kappa['value']:+.2f} "
+            f"[{kappa['low']:+.2f}, {kappa['high']:+.2f}]."
+        )
+    return "\n".join(lines)
