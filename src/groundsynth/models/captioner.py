@@ -1,9 +1,10 @@
 """An image-only captioning network: a vision encoder and a small language model, from random weights.
 
-The network is a ``VisionEncoderDecoderModel`` of transformers: its encoder turns a chip into a grid of
-tokens, its decoder is a GPT-2 that attends to them (the scheme of Show, Attend and Tell, Xu et al. 2015,
-with a transformer as decoder). The encoder is that of a segmenter. It may start from the study's trained
-labeller; then the labeller's belief about every part of the chip is among the tokens.
+The network is a ``VisionEncoderDecoderModel`` of transformers. Its encoder turns a chip into tokens: one for the
+whole chip, four for its quarters, and so on (a pyramid, as Lazebnik et al. 2006). Its decoder is a GPT-2 that attends
+to them (the scheme of Show, Attend and Tell, Xu et al. 2015, with a transformer as decoder). The encoder is that of a
+segmenter. It may start from the study's trained labeller; then the labeller's belief about every part of the chip is
+among the tokens.
 
 A folder written by :meth:`Captioner.save_pretrained` is a transformers model with its tokenizer:
 
@@ -44,6 +45,7 @@ from groundsynth.seeded_draws import SeededDraws
 
 PAD, START, END = "<pad>", "<s>", "</s>"
 DROPOUT = 0.1
+BELIEF = 4.0  # probabilities are scaled by this, to weigh as much as normalised features
 VOCABULARY = 2048  # most tokens; captions of the layout writer make a few hundred, a word each
 
 
@@ -54,13 +56,13 @@ class CaptionerShape:
     Attributes:
         architecture, encoder: of the segmenter whose encoder sees the chip.
         reads_map: whether that segmenter's belief about each class is a part of the tokens.
-        grid: tokens on a side. width: of the decoder, a multiple of 32. layers: of the decoder.
+        grid: tokens on a side of the finest level, a power of two. width: of the decoder, a multiple of 32. layers: of the decoder.
     """
 
     architecture: str = "Unet"
     encoder: str = "resnet18"
     reads_map: bool = False
-    grid: int = 8
+    grid: int = 4
     width: int = 128
     layers: int = 2
 
@@ -71,7 +73,7 @@ class ChipEncoderConfig(PreTrainedConfig):
     model_type = "groundsynth_chip_encoder"
 
     def __init__(
-        self, architecture: str = "Unet", encoder: str = "resnet18", reads_map: bool = False, grid: int = 8,
+        self, architecture: str = "Unet", encoder: str = "resnet18", reads_map: bool = False, grid: int = 4,
         hidden_size: int = 128, **more: object,
     ) -> None:  # fmt: skip
         super().__init__(**more)
@@ -80,7 +82,7 @@ class ChipEncoderConfig(PreTrainedConfig):
 
 
 class ChipEncoder(PreTrainedModel):
-    """A chip as a grid of tokens: what a segmenter's encoder sees there, and what class it believes in."""
+    """A chip as a pyramid of tokens: what a segmenter's encoder sees there, and what class it believes in."""
 
     config_class = ChipEncoderConfig
     main_input_name = "pixel_values"
@@ -97,23 +99,28 @@ class ChipEncoder(PreTrainedModel):
             segmenter.network.decoder = segmenter.network.segmentation_head = nn.Identity()
         self.segmenter = segmenter
         self.project = nn.Linear(size, config.hidden_size)
-        self.places = nn.Parameter(torch.zeros(config.grid**2, config.hidden_size))
+        self.levels = [2**k for k in range(config.grid.bit_length())]  # 1, 2, 4 tokens on a side
+        # places differ from the start: from zeros, they are not told apart within a short training
+        tokens = sum(side**2 for side in self.levels)
+        self.places = nn.Parameter(torch.randn(tokens, config.hidden_size) / 2)
         self.post_init()
 
     def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutput:
-        """Return tokens (n, grid², width) of images (n, 3, h, w) in [0, 1]."""
-        network, grid = self.segmenter.network, self.config.grid
-        levels = network.encoder(self.segmenter.scale(pixel_values))
-        parts = [_to_grid(norm(x), grid) for norm, x in zip(self.norms, levels[-2:], strict=True)]
+        """Return tokens (n, 1 + 4 + … + grid², width) of images (n, 3, h, w) in [0, 1]."""
+        network = self.segmenter.network
+        features = network.encoder(self.segmenter.scale(pixel_values))
+        maps = [norm(x) for norm, x in zip(self.norms, features[-2:], strict=True)]
         if self.config.reads_map:
-            logits = network.segmentation_head(network.decoder(levels))
-            parts.append(4 * _to_grid(logits.softmax(1), grid))
-        tokens = torch.cat(parts, 1).flatten(2).transpose(1, 2)  # (n, grid², size)
+            logits = network.segmentation_head(network.decoder(features))
+            maps.append(BELIEF * logits.softmax(1))
+        tokens = torch.cat([_tokens(maps, side) for side in self.levels], 1)
         return BaseModelOutput(last_hidden_state=self.project(tokens) + self.places)
 
 
-def _to_grid(maps: torch.Tensor, grid: int) -> torch.Tensor:
-    return nn.functional.adaptive_avg_pool2d(maps, grid)
+def _tokens(maps: list[torch.Tensor], side: int) -> torch.Tensor:
+    """Return the means of maps (n, c, h, w) over side × side equal parts, (n, side², sum of c)."""
+    pooled = [nn.functional.adaptive_avg_pool2d(part, side) for part in maps]
+    return torch.cat(pooled, 1).flatten(2).transpose(1, 2)
 
 
 AutoConfig.register(ChipEncoderConfig.model_type, ChipEncoderConfig, exist_ok=True)

@@ -190,7 +190,7 @@ def train_step(
     images, captions = batch
     labels = encode_captions(captioner.tokenizer, captions)[:, : captioner.longest].to(network.device)
     tokens = network.encoder(to_tensor(images).to(network.device)).last_hidden_state
-    seen = tokens.repeat_interleave(wordings, 0)  # (n × wordings, grid², width)
+    seen = tokens.repeat_interleave(wordings, 0)  # (n × wordings, tokens, width)
     loss = network(encoder_outputs=(seen,), labels=labels).loss
     if not torch.isfinite(loss):
         raise GroundsynthError(
