@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from groundsynth.report.style import system_colour
 from groundsynth.report.tables import interval
 
-LETTERS = 26  # of a line of a caption under its image
+LETTERS = 36  # of a line of a caption under its image
 
 
 def ranked_places(scores: np.ndarray, n: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def plot_ranked_pairs(
     """
     rows = ranked_places(scores, n)
     figure, axes = plt.subplots(
-        3, rows.shape[1], figsize=(1.9 * rows.shape[1], 9), squeeze=False, layout="constrained"
+        3, rows.shape[1], figsize=(1.9 * rows.shape[1], 9.5), squeeze=False, layout="constrained"
     )
     for name, line, places in zip(("lowest", "middle", "highest"), axes, rows, strict=True):
         for axis, place in zip(line, places, strict=True):
