@@ -55,10 +55,12 @@ def toy(tmp_path):
 
 def test_a_run_uses_this_interpreter_its_threads_and_the_given_parameters(toy, monkeypatch):
     show = "import os, sys\nprint(sys.executable, os.environ['OMP_NUM_THREADS'], n * 2, os.getcwd())"
+    waits = "import os\nprint('threads wait:', os.environ['OMP_WAIT_POLICY'])"
     bars = "from tqdm.auto import tqdm\nfor _ in tqdm(range(2), desc='rows'):\n    pass"
-    output, log = toy(show, bars, parameters={"n": 21, "out": "there"})
+    output, log = toy(show, waits, bars, parameters={"n": 21, "out": "there"})
     text = log.read_text()
     assert f"{sys.executable} 1 42 {runner.project_root()}" in text
+    assert "threads wait: PASSIVE" in text
     assert "rows: 100%" in text
     record = json.loads((output.parent / "run.json").read_text())
     assert record["parameters"] == {"n": 21, "out": "there"}
