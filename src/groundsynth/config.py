@@ -380,13 +380,15 @@ class Captioner(_Section):
     steps: Positive = Field(description="optimiser steps")
     batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
     wordings: Positive = Field(4, description="captions of each chip in a step, worded differently")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        3e-3, description="peak rate of AdamW; 1e-3 for a wide network"
+    )
     validate_every: Positive = Field(description="steps between validations; the best is kept")
     tuned: bool = Field(False, description="true lets weights taken from the labeller go on learning")
     width: Annotated[int, Field(ge=32, multiple_of=32)] = Field(
-        128, description="width of the network that writes; 256 and more on a GPU"
+        64, description="width of the network that writes; 256 and more on a GPU"
     )
-    layers: Positive = Field(2, description="its layers")
+    layers: Positive = Field(1, description="its layers")
     beams: Positive = Field(1, description="captions kept side by side while one is written; 1 is greedy")
     temperature: Annotated[float, Field(ge=0)] = Field(
         0.0, description="0 takes the likeliest words; higher draws them, by each caption's own seed"
@@ -554,13 +556,15 @@ class Captioning(_Section):
         "resnet18", description="the part that sees: an encoder of segmentation-models-pytorch"
     )
     width: Annotated[int, Field(ge=32, multiple_of=32)] = Field(
-        96, description="width of the network that writes; 256 and more on a GPU"
+        64, description="width of the network that writes; 256 and more on a GPU"
     )
-    layers: Positive = Field(2, description="its layers")
+    layers: Positive = Field(1, description="its layers")
     steps: Positive = Field(description="optimiser steps, the same for every arm")
     batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
     wordings: Positive = Field(3, description="captions of each chip in a step, worded differently")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        3e-3, description="peak rate of AdamW; 1e-3 for a wide network"
+    )
     validate_every: Positive = Field(description="steps between validations; the best is kept")
     beams: Positive = Field(1, description="captions kept side by side while one is written; 1 is greedy")
     meteor: bool = Field(True, description="METEOR too, where there is Java; false leaves it out everywhere")
