@@ -78,8 +78,6 @@ ROWS: dict[str, dict] = {
         path="png/joint/a_image.png", **SAMPLE, role="image", synthetic=True, signed=False, sha256="0" * 64,
         pixels="ab",
     ),
-    "contrastive": dict(**SAMPLE, similarity=0.3, match=0.6),
-    "cleaned": dict(chip_id="c", verdict="rewritten", round=1, score=0.2, caption="Forest."),
     "ratings": dict(plan="ab", trial=0, rater="a", kind="person", answer="real", seconds=1.5),
     "runs": dict(
         arm="real", seed=0, fold=0, real_chips=9, synthetic_chips=0, seconds=1.5, best_step=5, val_miou=0.4

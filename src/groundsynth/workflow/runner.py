@@ -108,7 +108,9 @@ def _execute(
 
     with tempfile.TemporaryDirectory(prefix="gs-") as private:
         device_file = Path(private) / "device.json"
-        environment = dict.fromkeys(THREAD_VARIABLES, str(threads)) | WAITING | {DEVICE_FILE: str(device_file)}
+        environment = (
+            dict.fromkeys(THREAD_VARIABLES, str(threads)) | WAITING | {DEVICE_FILE: str(device_file)}
+        )
         try:
             papermill.execute_notebook(
                 notebook, kept, dict(parameters), cwd=project_root(), kernel_name="python3",
