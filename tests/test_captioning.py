@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from groundsynth.artifacts import check_table
+from groundsynth.artifacts import check_table, metric_row
 from groundsynth.benchmark.arms import parse_arms
 from groundsynth.captioning import benchmark, own_captioner
 from groundsynth.captioning.benchmark import CaptioningData, arm_pools, references, run_arms
@@ -29,6 +29,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.models.captioner import CaptionerShape
 from groundsynth.models.captioner_training import CaptionerTraining
 from groundsynth.models.segmenter import build_segmenter, make_pool, save_segmenter
+from groundsynth.report.captioning_figures import captioning_findings
 
 CPU = torch.device("cpu")
 ARMS = ["real", "synthetic:joint", "real+joint"]
@@ -244,3 +245,23 @@ def test_sums_add_up_to_the_captions(data):
     assert sums.shape[:4] == (2, 1, 3, 1)
     assert sums[0, 0, :, 0, 0].tolist() == [8, 8, 8]
     assert sums[0, 0, :, 0, 1].sum() == table.loc[table["arm"] == "real", "true"].sum()
+
+
+@pytest.mark.parametrize(("low", "high", "blind"), [(-0.1, 0.1, True), (0.0, 0.0, True), (-0.4, -0.2, False)])
+def test_captioners_that_do_not_look_are_said_not_to(low, high, blind):
+    """Arm real does as well with another block's image: then no arm's difference is of sight."""
+    rows = [
+        metric_row(
+            "s", "08_benchmark_captioning", name, 0.5, arm="real", regime="style=words", low=0.4, high=0.6
+        )
+        for name in ("cider", "claim_precision", "claim_recall", "dominance_balanced_accuracy")
+    ]
+    for name in ("delta_cider", "delta_claim_precision"):
+        rows.append(
+            metric_row(
+                "s", "08_benchmark_captioning", name, (low + high) / 2, arm=SHUFFLED, regime="style=words",
+                low=low, high=high,
+            )
+        )  # fmt: skip
+    said = captioning_findings(pd.DataFrame(rows))
+    assert ("do not look yet" in said) == blind

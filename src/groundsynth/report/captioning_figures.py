@@ -137,4 +137,11 @@ def captioning_findings(metrics: pd.DataFrame) -> str:
                 f"({reading(cider)}), claim precision {interval(row, 100, 1, sign=True)} points "
                 f"({reading(row.to_frame().T)})."
             )
+        blind = pick(rows, "delta_claim_precision", arm="real:shuffled_image")
+        if len(blind) and blind["low"].iloc[0] <= 0 <= blind["high"].iloc[0]:
+            lines.append(
+                f"- **With {regime.replace('=', ' ')}, arm `real` writes as well of another block's image as of its "
+                "own: these captioners do not look yet.** What arms differ in is wording and the usual land cover, "
+                "not sight; train longer before reading more into it."
+            )
     return "\n".join([*lines, "", "One fold and one generator: effects with intervals, **no verdict**."])
