@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from groundsynth.checks.claims import TRUE, check_caption
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.captioner import CaptionerShape
 from groundsynth.models.captioner_training import CaptionerTraining
-from groundsynth.models.segmenter import build_segmenter, make_pool, save_segmenter
+from groundsynth.models.segmenter import Training, build_segmenter, make_pool, save_segmenter
 from groundsynth.report.captioning_figures import captioning_findings
 
 CPU = torch.device("cpu")
@@ -179,7 +180,9 @@ def test_references_are_true_and_depend_on_the_view_alone(data):
 
 def test_every_arm_starts_alike_and_a_finished_training_is_not_repeated(data, tmp_path, monkeypatch):
     arms = parse_arms(ARMS[:2], ["joint"])
-    how = ([0], ["words"], data, TINY, 1.0, "plain", 1, CPU, iter, tmp_path)
+    seeing = replace(TINY, shape=replace(TINY.shape, reads_map=True))
+    sight = Training("Unet", "resnet18", 2, 2, 1e-3, 2)
+    how = ([0], ["words"], data, seeing, sight, 1.0, "plain", 1, CPU, iter, tmp_path)
     first = run_arms(arms, *how)
     assert len(first.captions) == 2 * len(data.test)
     check_table(first.runs, "captioning_runs", tmp_path)

@@ -559,7 +559,11 @@ class Captioning(_Section):
         64, description="width of the network that writes; 256 and more on a GPU"
     )
     layers: Positive = Field(1, description="its layers")
-    steps: Positive = Field(description="optimiser steps, the same for every arm")
+    sight_steps: Annotated[int, Field(ge=0)] = Field(
+        description="optimiser steps in which each arm first learns to read maps off its own chips, to see through; 0 = "
+        "it learns to see from captions alone, which takes thousands of steps",
+    )
+    steps: Positive = Field(description="optimiser steps of the captioner, the same for every arm")
     batch_size: Positive = Field(8, description="chips per step; 32 and more on a GPU")
     wordings: Positive = Field(3, description="captions of each chip in a step, worded differently")
     learning_rate: Annotated[float, Field(gt=0)] = Field(

@@ -2,7 +2,9 @@
 
 Arms differ in their chips alone. Network, words (one tokenizer for all), steps, batch, augmentation, the rule that
 picks the checkpoint (claim F1 on *real* validation chips) and, for one seed, the initial weights are the same; no
-network starts from the labeller, which knows real chips. Captions are kept first and scored later.
+network starts from the labeller, which knows real chips. From captions alone, a short training learns to write and
+not to look: so every arm first learns to read maps off its own chips, and its captioner sees through that
+segmenter. Captions are kept first and scored later.
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ import torch
 
 from groundsynth.benchmark.arms import Arm
 from groundsynth.benchmark.finished_runs import load_run, run_key, save_run
-from groundsynth.benchmark.segmentation import read_labels, read_real, training_masks
+from groundsynth.benchmark.segmentation import primary_score, read_labels, read_real, training_masks
 from groundsynth.captioning.own_captioner import CODE, describer
 from groundsynth.captioning.validation import all_views, claim_score
 from groundsynth.data.synthetic import read_synthetic
 from groundsynth.errors import GroundsynthError
+from groundsynth.legend import count_classes
 from groundsynth.models.captioner_training import CaptionerTraining, make_words, train_captioner
-from groundsynth.models.segmenter import Pool, make_pool
+from groundsynth.models.segmenter import Pool, Training, make_pool, train_segmenter
 from groundsynth.seeds import derive_seed
 
 STAGE = "08_benchmark_captioning"
@@ -101,12 +104,14 @@ def references(views: pd.DataFrame, style: str, shares: str) -> list[list[str]]:
 
 def run_arms(
     arms: Sequence[Arm], seeds: Sequence[int], styles: Sequence[str], data: CaptioningData,
-    training: CaptionerTraining, ratio: float, layout_style: str, beams: int, device: torch.device,
-    progress: Callable = iter, kept: Path | None = None,
+    training: CaptionerTraining, sight: Training | None, ratio: float, layout_style: str, beams: int,
+    device: torch.device, progress: Callable = iter, kept: Path | None = None,
 ) -> CaptioningResult:  # fmt: skip
     """Train every arm with every seed, once for each way to print shares.
 
     Args:
+        sight: how an arm's segmenter is trained, through which its captioner sees (its shape must then read
+            maps); None lets the captioner learn to see from captions.
         styles: ``words``, ``numbers``; layout_style: ``plain`` or ``rich``.
         progress: wraps the list of trainings. kept: folder of finished ones, which are not repeated.
     """
@@ -114,7 +119,7 @@ def run_arms(
     words = {style: _words(data, layout_style, style) for style in styles}
     runs = []
     for arm, seed, style in progress(todo):
-        how = (arm, seed, style, data, training, ratio, layout_style, beams, device, words[style])
+        how = (arm, seed, style, data, training, sight, ratio, layout_style, beams, device, words[style])
         runs.append(_run_once(kept, *how))
     tables = [pd.concat([getattr(run, name) for run in runs], ignore_index=True) for name in TABLES]
     return CaptioningResult(*tables)
@@ -127,13 +132,13 @@ def _words(data: CaptioningData, layout_style: str, style: str) -> tuple:
 def _run_once(
     kept: Path | None, arm: Arm, seed: int, style: str, data: CaptioningData, *how
 ) -> CaptioningResult:
-    training, ratio, layout_style, beams, device, words = how
+    training, sight, ratio, layout_style, beams, device, words = how
     if kept is None:
         return run_arm(arm, seed, style, data, *how)
     arrays = [array for pool in arm_pools(arm, data, ratio) for array in (pool.images, pool.masks)]
     views = [np.stack(part[name].tolist()) for part in (data.val, data.test) for name in ("image", "mask")]
     tokens = words[0].backend_tokenizer.to_str()
-    settings = (arm, seed, style, data.fold, training, ratio, layout_style, beams, device.type, tokens)
+    settings = (arm, seed, style, data.fold, training, sight, ratio, layout_style, beams, device.type, tokens)
     path = kept / f"{run_key(settings, arrays + views, (*CODE, 'captioning/benchmark.py'))}.npz"
     found = load_run(path, TABLES)
     if found is not None:
@@ -144,8 +149,8 @@ def _run_once(
 
 
 def run_arm(
-    arm: Arm, seed: int, style: str, data: CaptioningData, training: CaptionerTraining, ratio: float,
-    layout_style: str, beams: int, device: torch.device, words: tuple,
+    arm: Arm, seed: int, style: str, data: CaptioningData, training: CaptionerTraining, sight: Training | None,
+    ratio: float, layout_style: str, beams: int, device: torch.device, words: tuple,
 ) -> CaptioningResult:  # fmt: skip
     """Train one arm with one seed and let it describe the test views.
 
@@ -153,9 +158,14 @@ def run_arm(
     """
     start, pools = time.perf_counter(), arm_pools(arm, data, ratio)
     images = [np.stack(views["image"].tolist()) for views in (data.val, data.test)]
+    names, segmenter = ("captioning", data.fold, seed), None
+    if sight is not None:
+        labels = np.stack(data.val["mask"].tolist())
+        score = primary_score(labels, tuple(np.flatnonzero(count_classes(labels))))
+        segmenter, _ = train_segmenter(pools, images[0], score, sight, names, device)
     captioner, history = train_captioner(
-        pools, describer(layout_style, style), images[0], claim_score(data.val), training,
-        ("captioning", data.fold, seed), device, words=words,
+        pools, describer(layout_style, style), images[0], claim_score(data.val), training, names, device,
+        segmenter, words=words,
     )  # fmt: skip
     captions = captioner.describe(images[1], beams)
     about = {"arm": arm.name, "seed": seed, "style": style}
