@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from chat_server import TOKENS, describe, serve
 
 from groundsynth.captions import endpoint as module
@@ -386,9 +387,11 @@ def test_the_batch_command_serves_a_fold_of_a_study(root, tmp_path, monkeypatch,
 
     make_study(tmp_path)
     monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
-    text = (root / "config" / "smoke.yaml").read_text()
-    mine = f"{{writers: [layout, 'endpoint:both'], endpoint: {{url: '{server.url}', model: tiny}}}}"
-    (tmp_path / "s.yaml").write_text(text.replace("caption: {}", f"caption: {mine}"))
+    values = yaml.safe_load((root / "config" / "smoke.yaml").read_text())
+    values["caption"] |= {
+        "writers": ["layout", "endpoint:both"], "endpoint": {"url": server.url, "model": "tiny"},
+    }  # fmt: skip
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(values))
     command = ["caption-batch", str(tmp_path / "s.yaml"), "--writer"]
     assert main([*command, "endpoint:both", "--export", str(tmp_path / "out")]) == 0
     (part,) = (tmp_path / "out").iterdir()

@@ -93,9 +93,8 @@ def test_every_synthetic_file_carries_both_marks_for_readers_that_are_not_ours(p
     """c2pa-python reads the manifest; Pillow finds the packet, and an XML parser the source type in it."""
     folder = project["root"] / "signed"
     made = pictures(folder).query("synthetic")
-    assert len(made) == 2 * 6 * (
-        2 + 1 + 2
-    )  # two formats; joint draws maps, mask is given them, image is labelled
+    # two formats; joint and text draw maps, mask is given them, image is labelled
+    assert len(made) == 2 * 6 * (2 + 1 + 2 + 2)
     for name in made["path"]:
         reader = c2pa.Reader(folder / name)
         assert reader.get_validation_state() == "Valid"
@@ -221,7 +220,7 @@ def damaged(folder, change) -> pd.Series:
 )
 def test_every_damaged_file_is_reported(signed, change, verdict):
     found = damaged(signed, change)
-    assert len(found) == 60
+    assert len(found) == 84
     assert (found == verdict).all() if verdict else not found.isin(GOOD).any()
 
 
@@ -235,7 +234,7 @@ def test_unsigned_files_are_guarded_by_the_list_alone(project, tmp_path):
 def test_planted_faults_touch_no_file(project):
     folder = project["root"] / "unsigned"
     planted = plant_faults(folder)
-    assert planted.groupby("fault")["found"].agg(["sum", "size"]).to_numpy().tolist() == [[60, 60], [60, 60]]
+    assert planted.groupby("fault")["found"].agg(["sum", "size"]).to_numpy().tolist() == [[84, 84], [84, 84]]
     assert set(check_folder(folder)["verdict"]) == {UNSIGNED, REAL}
 
 
@@ -290,12 +289,12 @@ def test_the_commands_tell_and_fail(project, signed, tmp_path, capsys):
     assert SIGNED in capsys.readouterr().out
     rates = read_table(tmp_path / "out" / "metrics.csv", "metrics").set_index("arm")
     assert rates.loc[["one_pixel", "stripped", "swapped_manifest"], "value"].to_list() == [1, 1, 1]
-    assert (rates.loc["one_pixel", "n"], len(rates)) == (60, 7)
+    assert (rates.loc["one_pixel", "n"], len(rates)) == (84, 7)
     (signed / "png/joint/joint1_image.png").unlink()
     assert main(["check-marks", str(signed)]) == 1
     told = capsys.readouterr()
     assert "png/joint/joint1_image.png missing" in " ".join(told.out.split())
-    assert told.err.splitlines()[-1].startswith(f"{signed}: 1 of 152 files are not what they were")
+    assert told.err.splitlines()[-1].startswith(f"{signed}: 1 of 189 files are not what they were")
     smoke = str(project["root"] / "config" / "smoke.yaml")
     assert (
         main(["export-chips", smoke, "--system", "joint", "--kept", "--output", str(tmp_path / "kept")]) == 0
@@ -319,7 +318,7 @@ def test_croissant_names_every_file_with_its_hash(project):
     objects = {d["@id"]: d for d in described["distribution"] if d["@type"] == "cr:FileObject"}
     assert set(objects) == {
         "chips.csv",
-        *(f"webdataset/{s}-000000.tar" for s in ("joint", "mask", "image", "real")),
+        *(f"webdataset/{s}-000000.tar" for s in ("joint", "mask", "image", "text", "real")),
     }
     for name, about in objects.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == about["sha256"]
@@ -344,7 +343,7 @@ def test_bad_input_is_one_sentence(project, tmp_path):
         return study.model_copy(update={"export": study.export.model_copy(update=files)})
 
     cases = [
-        (lambda: export_chips(study, tmp_path / "o", ["text"]), "system 'text' is none of this study's"),
+        (lambda: export_chips(study, tmp_path / "o", ["spade"]), "system 'spade' is none of this study's"),
         (lambda: export_chips(study, tmp_path / "full"), "holds other files"),
         (lambda: export_chips(with_(tmp_path / "no.pem", key), tmp_path / "o"), "no such file"),
         (lambda: export_chips(with_(key, key), tmp_path / "o"), "not a PEM certificate chain"),

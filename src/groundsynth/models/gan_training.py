@@ -142,7 +142,7 @@ def train_gan(
     )
     for step in bar:
         generator = torch.Generator().manual_seed(derive_seed("step", settings.seed, step))
-        batch = draw_batch(data, settings.batch_size, generator).to(device)
+        batch = draw_batch(data, settings.batch_size, generator)[0].to(device)
         parts = train_step(players, batch, settings, generator)
         if not all(math.isfinite(value) for value in parts.values()):
             raise GroundsynthError(f"losses are {parts} at step {step}; lower generator.gan_rates")

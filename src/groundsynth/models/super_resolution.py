@@ -322,7 +322,7 @@ def train_super_resolver(
     model.train()
     for step in bar:
         generator = torch.Generator().manual_seed(derive_seed("super_resolution", settings.seed, step))
-        batch = draw_batch(data, settings.batch_size, generator).to(device)
+        batch = draw_batch(data, settings.batch_size, generator)[0].to(device)
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         loss, parts = super_resolution_loss(model, batch, settings, generator)
