@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from groundsynth.checks.embedding import embed
-from groundsynth.checks.manifold import manifold_rows, manifold_scores
+from groundsynth.checks.manifold import manifold_rows, manifold_scores, sharing_ground
 from groundsynth.errors import GroundsynthError
 
 LINE = np.array([[0.0], [1], [2], [3]])
@@ -39,6 +39,19 @@ def test_a_collapsed_generator_covers_little():
     assert manifold_scores(real, other)["coverage"] > 0.9
     assert manifold_scores(real, collapsed)["coverage"] < 0.2
     assert manifold_scores(real, collapsed)["precision"] == 1
+
+
+def test_windows_that_share_ground_are_no_neighbours():
+    """Ten places seen eight times each, a pixel apart: what lies between two places is inside only without copies."""
+    corners = np.array([[0, 100 * place, shift] for place in range(10) for shift in range(8)])
+    shared = sharing_ground(corners, 64)
+    assert (shared.sum(1) == 8).all()
+    assert not sharing_ground(corners * [[1, 1, 0]] + [[0, 0, 5]], 64)[0, 8]
+    assert not sharing_ground(np.array([[0, 5, 5], [1, 5, 5]]), 64)[0, 1]
+    real = corners[:, 1:2] / 100 + corners[:, 2:] / 1000
+    made = np.arange(9.0)[:, None].repeat(2, 0) + 0.5
+    assert manifold_scores(real, made, 2)["precision"] == 0
+    assert manifold_scores(real, made, 2, (shared, None))["precision"] == 1
 
 
 def test_too_few_chips_are_told():
