@@ -251,7 +251,7 @@ def test_sums_add_up_to_the_captions(data):
 
 
 @pytest.mark.parametrize(("low", "high", "blind"), [(-0.1, 0.1, True), (0.0, 0.0, True), (-0.4, -0.2, False)])
-def test_captioners_that_do_not_look_are_said_not_to(low, high, blind):
+def test_captioners_that_may_not_look_are_said_so(low, high, blind):
     """Arm real does as well with another block's image: then no arm's difference is of sight."""
     rows = [
         metric_row(
@@ -267,4 +267,4 @@ def test_captioners_that_do_not_look_are_said_not_to(low, high, blind):
             )
         )  # fmt: skip
     said = captioning_findings(pd.DataFrame(rows))
-    assert ("do not look yet" in said) == blind
+    assert ("captioners look is not shown" in said) == blind

@@ -140,8 +140,8 @@ def captioning_findings(metrics: pd.DataFrame) -> str:
         blind = pick(rows, "delta_claim_precision", arm="real:shuffled_image")
         if len(blind) and blind["low"].iloc[0] <= 0 <= blind["high"].iloc[0]:
             lines.append(
-                f"- **With {regime.replace('=', ' ')}, arm `real` writes as well of another block's image as of its "
-                "own: these captioners do not look yet.** What arms differ in is wording and the usual land cover, "
-                "not sight; train longer before reading more into it."
+                f"- **With {regime.replace('=', ' ')}, no difference is shown between arm `real` on its own images and on "
+                "those of another block: that these captioners look is not shown.** What arms differ in may be "
+                "wording and the usual land cover rather than sight."
             )
     return "\n".join([*lines, "", "One fold and one generator: effects with intervals, **no verdict**."])
