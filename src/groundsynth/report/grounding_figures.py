@@ -19,7 +19,7 @@ from groundsynth.report.style import legend_handles, system_colour
 
 #: Okabe and Ito's blue, vermilion and grey, with a sign each for readers who see no colours
 VERDICT_STYLE = {TRUE: ("#0072b2", "✓"), FALSE: ("#d55e00", "✗"), UNKNOWN: ("#767676", "–")}
-NOISE_COLOUR = "#cc79a7"
+NOISE_COLOUR = "#8b6914"  # none of the systems has it
 NAMES = {"noise": "spectrum-matched noise", "held_out": "real, held out", "real": "real, training"}
 
 
