@@ -12,7 +12,6 @@ from groundsynth.models.conditions import (
     Conditions,
     ConditionTokens,
     TokenTable,
-    ask_for_shares,
     check_conditions,
     drop_conditions,
 )
@@ -42,6 +41,10 @@ def table():
     states = np.random.default_rng(1).normal(size=(2, 5, TEXT_WIDTH)).astype(np.float16)
     index = np.broadcast_to(np.arange(16)[:, None, None] % 2, (16, 8, 3)).copy()
     return TokenTable(states, np.array([3, 5]), index)
+
+
+def ask_for_shares(shares):
+    return replace(Conditions.none(len(shares)), shares=torch.tensor(shares, dtype=torch.float32))
 
 
 def some(n=4):

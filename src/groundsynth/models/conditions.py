@@ -62,11 +62,6 @@ class Conditions:
         )
 
 
-def ask_for_shares(shares: np.ndarray) -> Conditions:
-    """Return conditions that ask for class shares (n, 7) and no text."""
-    return replace(Conditions.none(len(shares)), shares=torch.tensor(shares, dtype=torch.float32))
-
-
 @dataclass(frozen=True)
 class TokenTable:
     """Captions of training chips as token states: one set per turn, since "in the north" turns with its map.
