@@ -85,3 +85,14 @@ def test_rows_and_the_published_figures_beside_them():
     beside = beside_published(metrics)
     assert len(beside) == len(PUBLISHED) + 1
     assert beside.iloc[-1].tolist() == ["this study, writer layout, chips 'real'", 25.0, 25.0]
+
+
+def test_texts_without_words_are_alike_and_count_nothing():
+    """An untrained captioner may write signs alone: three such texts are two near duplicates of the first."""
+    table = pd.DataFrame({"system": "joint", "caption": [".", ",", ". ."]})
+    rows = {
+        row["metric"]: row["value"] for row in redundancy_rows("s", "05_caption", table, "captioner", None)
+    }
+    assert rows["near_duplicate_rate"] == pytest.approx(2 / 3)
+    assert rows["vocabulary"] == 0
+    assert not {"distinct_1", "distinct_2"} & set(rows)

@@ -25,6 +25,7 @@ from groundsynth.seeds import rng
 
 NEAR = 0.9  # cosine from which on two captions are near duplicates
 NGRAMS = (3, 5)  # characters
+WORDLESS = "-"  # stands for a text without words: an untrained captioner writes such
 CHUNK = 512  # captions compared with all others at once; bounds the memory
 BLEU_TEXTS = 100  # captions drawn for self-BLEU, each against the 99 others
 
@@ -45,11 +46,11 @@ Features = np.ndarray | sparse.csr_matrix
 def character_features(texts: list[str]) -> sparse.csr_matrix:
     """Return (n, f) TF-IDF weights of character n-grams within words, each row of length 1.
 
-    Case, spacing and punctuation do not count.
+    Case, spacing and punctuation do not count; texts without a word are alike.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    plain = [" ".join(words_of(text)) for text in texts]
+    plain = [" ".join(words_of(text)) or WORDLESS for text in texts]
     return TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True).fit_transform(plain)
 
 
@@ -125,12 +126,15 @@ def redundancy_rows(
             "vocabulary": (lambda t=texts: vocabulary(t), ""),
         }
         for metric, (measure, regime) in values.items():
+            value = float(measure())
+            if np.isnan(value):
+                continue  # nothing to be counted
             rows.append(
                 metric_row(
                     study,
                     stage,
                     metric,
-                    float(measure()),
+                    value,
                     system=str(system),
                     arm=arm,
                     regime=regime,
