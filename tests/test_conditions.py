@@ -149,7 +149,7 @@ def test_shares_are_obeyed_after_a_short_training(chips, tmp_path):
         model, "text", list(range(16)), replace(SOLVING, steps=8), CPU, conditions=ask_for_shares(wanted)
     )
     obeyed = (maps == np.repeat([0, 4], 8)[:, None, None]).mean((1, 2))
-    assert obeyed.mean() > 0.8
+    assert obeyed.mean() > 0.7  # without conditions one half
 
 
 def test_bfloat16_trains_the_same_network_a_little_differently(chips, table, tmp_path):
