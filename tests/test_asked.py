@@ -13,7 +13,7 @@ from test_generator import CPU, SETTINGS, SOLVING
 from groundsynth.artifacts import read_table, write_table
 from groundsynth.captions.layout import LayoutWriter
 from groundsynth.checks.claims import FALSE, check_caption
-from groundsynth.data.turns import turn_map
+from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import SHARE_COLUMNS, class_shares
 from groundsynth.models.asked import (
@@ -65,7 +65,7 @@ def test_a_prompt_is_true_of_the_turned_map_it_describes(chips):
     asked, maps = ask(["both"], chips, "text-s0", range(30), WRITE), chips.set_index("chip_id")["mask"]
     for row in asked.itertuples():
         chip = row.condition.split()[-1]
-        turned = turn_map(maps[chip], row.condition_transform)
+        turned = turn(maps[chip], row.condition_transform)
         assert FALSE not in [verdict for _, verdict in check_caption(row.prompt, turned)]
         np.testing.assert_allclose([getattr(row, name) for name in TOLD_COLUMNS], class_shares(maps[chip]))
     np.testing.assert_array_equal(shares_of(asked), shares_of(asked, TOLD_COLUMNS))

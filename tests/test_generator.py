@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from groundsynth.data.turns import turn_map
+from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.beliefs import believe
 from groundsynth.models.denoiser import load_denoiser
@@ -357,12 +357,12 @@ def test_layouts_are_training_maps_and_do_not_depend_on_the_shard(chips):
     assert whole["condition"].tolist()[4:7] == part["condition"].tolist()
     by_id = dict(zip(table["chip_id"], table["mask"], strict=True))
     for row in whole.itertuples():
-        np.testing.assert_array_equal(row.mask, turn_map(by_id[row.condition], row.condition_transform))
+        np.testing.assert_array_equal(row.mask, turn(by_id[row.condition], row.condition_transform))
 
 
 def test_eight_transforms_are_eight_different_maps():
     labels = np.arange(9, dtype=np.uint8).reshape(3, 3)
-    assert len({turn_map(labels, code).tobytes() for code in range(8)}) == 8
+    assert len({turn(labels, code).tobytes() for code in range(8)}) == 8
 
 
 def test_rows_say_where_each_sample_comes_from(model, chips):

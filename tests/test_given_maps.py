@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_generator import SETTINGS
 
-from groundsynth.data.turns import turn_map
+from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
 from groundsynth.models.given_maps import (
@@ -70,9 +70,7 @@ def test_several_images_share_a_map_whatever_the_shard(kind, table, drawing):
 
 def test_training_maps_are_only_flipped_and_turned(table, maps):
     for row in give_maps("training", table, "g-s0", range(20)).itertuples():
-        np.testing.assert_array_equal(
-            row.mask, turn_map(maps[int(row.condition[1:])], row.condition_transform)
-        )
+        np.testing.assert_array_equal(row.mask, turn(maps[int(row.condition[1:])], row.condition_transform))
 
 
 def test_warping_keeps_the_middle_turns_and_enlarges():
@@ -100,7 +98,7 @@ def test_rare_maps_gain_an_object_of_a_rare_class_and_keep_the_rest(table, maps)
     assert rare_classes(maps) == [6]
     gained = 0
     for row in give_maps("rare", table, "g-s0", range(20)).itertuples():
-        base = turn_map(maps[int(row.condition[1:3])], row.condition_transform)
+        base = turn(maps[int(row.condition[1:3])], row.condition_transform)
         changed = row.mask != base
         assert (row.mask[changed] == 6).all()
         assert (row.mask[base == NO_LABEL] == NO_LABEL).all()

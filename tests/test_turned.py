@@ -7,7 +7,7 @@ import pytest
 
 from groundsynth.captions.turned import describe_turned
 from groundsynth.checks.claims import FALSE, TRUE, check_caption
-from groundsynth.data.turns import turn_map
+from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
 
 
@@ -28,7 +28,7 @@ def test_every_caption_is_true_of_its_turned_map(maps, captions):
     told = 0
     for chip in range(3):
         for code in range(8):
-            turned = turn_map(maps[chip], code)
+            turned = turn(maps[chip], code)
             for wording in range(3):
                 verdicts = [v for _, v in check_caption(captions.of(chip, code, wording), turned)]
                 assert FALSE not in verdicts
@@ -38,7 +38,7 @@ def test_every_caption_is_true_of_its_turned_map(maps, captions):
 
 def test_a_caption_of_another_turn_would_be_false(maps, captions):
     """The reason for describing every turn: a lake in the north is in the west after one turn."""
-    wrong = [v for _, v in check_caption(captions.of(0, 0), turn_map(maps[0], 1))]
+    wrong = [v for _, v in check_caption(captions.of(0, 0), turn(maps[0], 1))]
     assert FALSE in wrong
 
 

@@ -18,7 +18,7 @@ from groundsynth.captioning.validation import TURNS, all_views, caption_frame
 from groundsynth.captions.map_facts import MapFacts, count_maps
 from groundsynth.checks.caption_scores import MEASURES, dominance_accuracy, measure_rows, score_pairs
 from groundsynth.checks.resampling import bootstrap_interval
-from groundsynth.models.captioner_training import turn
+from groundsynth.data.turns import turn
 from groundsynth.seeds import rng
 
 HELD_OUT = ("test", "hidden")

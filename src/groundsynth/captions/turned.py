@@ -14,7 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from groundsynth.captions.writers import WriterSettings, make_writer
-from groundsynth.data.turns import TURNS, turn_map
+from groundsynth.data.turns import TURNS, turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.seeds import derive_seed, rng
 
@@ -74,7 +74,7 @@ def describe_turned(
     number = {"": 0} if most < len(maps) else {}
     index = np.zeros((len(maps), TURNS, wordings), np.int64)
     for code in tqdm(range(TURNS), desc="describing turned maps", mininterval=5):
-        turned = np.stack([turn_map(maps[i], code) for i in chosen])
+        turned = np.stack([turn(maps[i], code) for i in chosen])
         for wording in range(wordings):
             seeds = [derive_seed("turned", names[i], wording) for i in chosen]
             texts = writer.write([None] * len(turned), turned, seeds)

@@ -23,8 +23,9 @@ from groundsynth.checks.agreement import random_partners
 from groundsynth.checks.claims import FALSE, TRUE, check_captions
 from groundsynth.checks.contrastive import exchange_classes
 from groundsynth.checks.resampling import bootstrap_interval
+from groundsynth.data.turns import turn
 from groundsynth.legend import CLASSES
-from groundsynth.models.contrastive import ContrastiveModel, Pairs, turn
+from groundsynth.models.contrastive import ContrastiveModel, Pairs
 from groundsynth.models.labeller import split_folds
 from groundsynth.seeds import rng
 

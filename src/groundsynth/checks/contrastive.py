@@ -24,9 +24,9 @@ from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.checks.territory import read_territory
 from groundsynth.data.blocks import HIDDEN, TEST, VAL
 from groundsynth.data.chips import window_sums
+from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, NUM_CLASSES, count_classes
-from groundsynth.models.contrastive import turn
 from groundsynth.seeds import derive_seed, rng
 
 STAGE = "06_ground"
@@ -40,7 +40,6 @@ PROMPTS = (
     "The scene is mostly {n}, at most of the ground.",
     "The dominant land cover of this area is {n}.",
 )
-AS_WRONG = ("shuffled_caption", "matched_swap", "corrupted_caption", "turned_caption")
 
 
 class Scorer(Protocol):

@@ -13,8 +13,9 @@ import pandas as pd
 
 from groundsynth.captions.facts import SECTORS, sector_masks
 from groundsynth.captions.writers import LAYOUT_STYLES
+from groundsynth.data.turns import TURNS, turn
 from groundsynth.legend import NUM_CLASSES
-from groundsynth.models.contrastive import TURNS, Pairs, turn
+from groundsynth.models.contrastive import Pairs
 from groundsynth.models.word_states import PADDING, number_words
 from groundsynth.seeds import derive_seed
 

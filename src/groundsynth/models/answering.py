@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.captioner import Captioner, encode_captions
-from groundsynth.models.captioner_training import train_step, turn
+from groundsynth.models.captioner_training import train_step
 from groundsynth.models.segmenter import rate_factor, to_tensor
 from groundsynth.seeds import derive_seed, rng
 

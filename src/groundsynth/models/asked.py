@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 from groundsynth.config import ASK_NEEDS
-from groundsynth.data.turns import TURNS, turn_map
+from groundsynth.data.turns import TURNS, turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NUM_CLASSES, SHARE_COLUMNS
 from groundsynth.models.conditions import Conditions
@@ -123,7 +123,7 @@ def _ask_one(
     row = {
         "kind": kind, "prompt": "", "condition": "", "raised": -1,
         "condition_transform": code if spoken else -1,
-        "map": turn_map(chip["mask"], code) if spoken else None,
+        "map": turn(chip["mask"], code) if spoken else None,
     }  # fmt: skip
     own, given, words = _shares(chip), UNASKED, f"caption of {chip['chip_id']}"
     if kind in ("shares", "both"):

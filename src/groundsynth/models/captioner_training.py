@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.captioner import (
     Captioner,
@@ -54,12 +55,6 @@ class CaptionerTraining:
     wordings: int = 4
     tuned: bool = False
     shape: CaptionerShape = field(default_factory=CaptionerShape)
-
-
-def turn(array: np.ndarray, number: int) -> np.ndarray:
-    """Return a chip or map (h, w, …) under flip or rotation ``number`` of eight; 0 leaves it as it is."""
-    turned = np.rot90(array, number % 4)
-    return np.ascontiguousarray(turned[:, ::-1] if number >= 4 else turned)
 
 
 def all_turns(arrays: Sequence[np.ndarray]) -> np.ndarray:

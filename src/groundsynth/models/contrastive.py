@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from groundsynth.artifacts import atomic_path, read_json, write_json
+from groundsynth.data.turns import TURNS, turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NUM_CLASSES
 from groundsynth.models.checkpoint import resume_checkpoint, save_checkpoint
@@ -32,7 +33,6 @@ from groundsynth.models.segmenter import BRIGHTNESS, rate_factor, to_tensor
 from groundsynth.models.word_states import PADDING, number_words, word_vectors
 from groundsynth.seeds import derive_seed, rng
 
-TURNS = 8
 FIRST_SCALE, HIGHEST_SCALE = 20.0, 100.0  # of the learned temperature's inverse
 #: how much the whole chip and each of nine places count in what two chips show
 SHOWN_WEIGHTS = (0.5, *(0.5 / 9,) * 9)
@@ -88,11 +88,6 @@ class Pairs:
     def take(self, places: np.ndarray) -> Pairs:
         """Return the pairs at these places."""
         return Pairs(self.images[places], self.words[places], self.shown[places])
-
-
-def turn(array: np.ndarray, number: int) -> np.ndarray:
-    """Return an (h, w, …) array under one of eight flips and turns: 0 leaves it, 0…3 turn, 4…7 flip first."""
-    return np.rot90(array[:, ::-1] if number >= 4 else array, number % 4)
 
 
 class Block(nn.Module):

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
-from groundsynth.data.turns import TURNS, turn_map
+from groundsynth.data.turns import TURNS, turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NO_LABEL, count_classes
 from groundsynth.models.denoiser import Denoiser
@@ -103,7 +103,7 @@ def _edited(kind: str, numbers: list[int], generator: str, table: pd.DataFrame) 
     for number in numbers:
         draw = rng("layout", generator, number)
         chip, code = table.iloc[int(draw.integers(len(table)))], int(draw.integers(TURNS))
-        name, labels = chip["chip_id"], turn_map(chip["mask"], code)
+        name, labels = chip["chip_id"], turn(chip["mask"], code)
         if kind in edits:
             words, labels = edits[kind](labels, draw, donors, table)
             name += words
@@ -135,7 +135,7 @@ def _enrich(labels, draw: np.random.Generator, donors, table) -> tuple[str, np.n
     k = int(draw.choice(list(donors)))
     for _ in range(TRIES):
         donor = table.iloc[int(draw.choice(donors[k]))]
-        patch = objects(turn_map(donor["mask"], int(draw.integers(TURNS))), k) & (labels != NO_LABEL)
+        patch = objects(turn(donor["mask"], int(draw.integers(TURNS))), k) & (labels != NO_LABEL)
         if (patch & (labels != k)).any():
             return f" with {CLASSES[k]} of {donor['chip_id']}", np.where(patch, np.uint8(k), labels)
     return "", labels
