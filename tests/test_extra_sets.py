@@ -7,7 +7,7 @@ import pytest
 from groundsynth.artifacts import write_chips, write_table
 from groundsynth.benchmark.arms import parse_arm, parse_arms
 from groundsynth.benchmark.extra_sets import certified_chips, extra_sets, filtered_chips, self_training_chips
-from groundsynth.benchmark.segmentation import BenchmarkData, arm_pools
+from groundsynth.benchmark.training_sets import BenchmarkData, arm_pools
 from groundsynth.config import CERTIFIED_SETS
 from groundsynth.errors import GroundsynthError
 
