@@ -101,10 +101,10 @@ def class_f1(counts: np.ndarray) -> np.ndarray:
 def class_precision(counts: np.ndarray) -> np.ndarray:
     """Return the share of right pixels among those given each name, in [0, 1]: (…, 7, 3) counts to (…, 7).
 
-    NaN where the reference lacks the class, or nothing was named so.
+    NaN where the reference lacks the class, 0 where nothing was named so.
     """
     hits, false, missed = np.moveaxis(np.asarray(counts, float), -1, 0)
-    return _ratio(hits, hits + false, (hits + missed > 0) & (hits + false > 0))
+    return _ratio(hits, np.maximum(hits + false, 1), hits + missed > 0)
 
 
 def class_recall(counts: np.ndarray) -> np.ndarray:

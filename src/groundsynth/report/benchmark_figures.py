@@ -168,25 +168,25 @@ def gain_parts(metrics: pd.DataFrame) -> Figure:
 
 
 def gain_by_frequency(gains: pd.DataFrame) -> Figure:
-    """Draw each arm's difference in IoU per class against the class's share of the training pixels.
+    """Draw each arm's difference in IoU per class, classes ordered by their share of the training pixels.
 
     Args:
-        gains: columns arm, class, gain, share; classes without a training pixel have no place on the axis.
+        gains: columns arm, class, gain, share.
     """
-    gains = gains[gains["share"] > 0].sort_values("share")
+    gains = gains.sort_values("share", kind="stable")
+    share = gains.groupby("class", sort=False)["share"].first()
+    arms = list(dict.fromkeys(gains["arm"]))
     figure, axis = plt.subplots(figsize=(8.5, 4))
-    for arm, group in gains.groupby("arm", sort=False):
+    for arm in arms:
+        gain = gains[gains["arm"] == arm].set_index("class")["gain"].reindex(share.index)
         axis.plot(
-            100 * group["share"], 100 * group["gain"], MARKS[arm_kind(arm)], ls="-", lw=0.8, ms=6,
-            color=system_colour(arm), label=arm,
+            range(len(share)), 100 * gain, MARKS[arm_kind(arm)], ls="-", lw=0.8, ms=6, color=system_colour(arm),
+            label=arm,
         )  # fmt: skip
-    for k, group in gains.groupby("class"):
-        axis.annotate(CLASSES[k], (100 * group["share"].iloc[0], 1.01), xycoords=("data", "axes fraction"),
-                      rotation=30, fontsize=9, color="#444")  # fmt: skip
     axis.axhline(0, color="#4d4d4d", lw=1)
-    axis.set(
-        xscale="log", xlabel="share of the labelled training pixels, %", ylabel="difference in IoU, points"
-    )
+    axis.set_xticks(range(len(share)), [f"{CLASSES[k]}\n{part:.1%}" for k, part in share.items()])
+    axis.set(xlabel="share of the labelled training pixels", ylabel="difference in IoU, points")
+    axis.set_title("Gains, from rare classes to common ones")
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     return figure
 
