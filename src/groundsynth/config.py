@@ -508,6 +508,8 @@ class Benchmark(_Section):
     arms: list[str] = Field(
         [
             "real",
+            "real@2",
+            "real+cutmix",
             "synthetic:joint",
             "synthetic:mask",
             "synthetic:image",
