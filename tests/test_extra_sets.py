@@ -114,7 +114,10 @@ def test_certificates_that_are_missing_or_all_alike_are_told(certified, study):
 def some_layouts() -> pd.DataFrame:
     """Two layouts with four and one image; the pixels of an image hold its number."""
     return some_chips(n=5).assign(
-        generator="g", condition=["a", "a", "b", "a", "a"], condition_transform=0, kind=["rare", "", "rare", "", ""]
+        generator="g",
+        condition=["a", "a", "b", "a", "a"],
+        condition_transform=0,
+        kind=["rare", "", "rare", "", ""],
     )
 
 
@@ -134,7 +137,9 @@ def test_diversity_sets_hold_as_many_chips_of_the_same_layouts(name, numbers):
 
 def test_diversity_needs_several_images_of_a_layout():
     chips = some_layouts().assign(condition_transform=range(5))
-    with pytest.raises(GroundsynthError, match="each of 5 chips has its own; raise generate.images_per_map"):
+    with pytest.raises(
+        GroundsynthError, match=r"each of 5 chips has its own; raise generate\.images_per_map"
+    ):
         fewer_images(chips, "low_diversity")
 
 

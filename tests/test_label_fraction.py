@@ -35,7 +35,7 @@ def test_draws_are_decided_by_their_names_and_differ_between_folds():
 
 
 def test_a_class_of_a_single_block_keeps_its_labels_whenever_another_class_allows_it():
-    blocks = table(GRID).assign(**{name: 0 for name in PIXEL_COLUMNS})
+    blocks = table(GRID).assign(**dict.fromkeys(PIXEL_COLUMNS, 0))
     blocks["pixels_0"] = 300
     blocks.loc[blocks["block"] == 18, "pixels_6"] = 300
     for fold in range(5):

@@ -125,7 +125,7 @@ def read_benchmark(
     """
     about, labels = read_description(study, fold), read_labels(study, fold)
     splits = ["train", "val", *(["test"] if judged == "test" else [])]
-    if judged == "test" and any(scene["held_out"] for scene in about["scenes"]):
+    if judged == "test" and "region" in about["absent"]:  # which has an entry per split
         splits.append("region")
     real = read_real(study, fold, splits)
     synthetic = read_synthetic(study, fold, generators, systems, shards)
