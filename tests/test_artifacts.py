@@ -86,6 +86,9 @@ ROWS: dict[str, dict] = {
     "counts": {
         **dict(arm="real", seed=0, split="test", chip_id="c", block=0), "class": 0, **dict(tp=1, fp=2, fn=3),
     },
+    "calibration": dict(
+        arm="real", seed=0, split="test", chip_id="c", block=0, bin=3, pixels=4, confidence=0.9, right=2
+    ),
 }  # fmt: skip
 # one broken rule per line: table, column, bad value
 BROKEN = [
@@ -133,6 +136,8 @@ BROKEN = [
     ("counts", "split", "train"),
     ("counts", "class", 7),
     ("counts", "tp", -1),
+    ("calibration", "split", "hidden"),
+    ("calibration", "right", -1),
 ]
 
 

@@ -11,17 +11,10 @@ import torch
 from groundsynth.artifacts import CHIPS, check_table, write_chips
 from groundsynth.benchmark import labelling, segmentation
 from groundsynth.benchmark.arms import parse_arms
-from groundsynth.benchmark.segmentation import (
-    BenchmarkData,
-    arm_pools,
-    chip_ranking,
-    class_scores,
-    count_table,
-    metric_rows,
-    run_arms,
-    seed_scores,
-    training_masks,
-)
+from groundsynth.benchmark.counting import count_table
+from groundsynth.benchmark.scores import chip_ranking, class_scores, metric_rows, seed_scores
+from groundsynth.benchmark.segmentation import run_arms, training_masks
+from groundsynth.benchmark.training_sets import BenchmarkData, arm_pools
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.segmenter import Training, build_segmenter
 
@@ -62,8 +55,9 @@ def result(data):
 
 
 def test_tables_keep_their_schema(result):
-    for name in ("counts", "runs", "history"):
-        check_table(getattr(result, name), name, Path(name))
+    for name in segmentation.TABLES:
+        kind = "counts" if name == "borders" else name
+        check_table(getattr(result, name), kind, Path(name))
 
 
 def test_every_arm_and_seed_is_counted_on_every_held_out_chip(result):
@@ -158,7 +152,7 @@ def test_shares_and_ranking_come_from_counts(result):
 
 def test_perfect_labels_count_perfectly():
     chips = made_up_chips(2, 0)
-    table = count_table(np.stack(chips["mask"]), chips, "real", 0, "val")
+    table = count_table(np.stack(chips["mask"]), chips, "val")
     assert table["fp"].sum() == table["fn"].sum() == 0
     assert table["tp"].sum() == 2 * 32 * 32
 

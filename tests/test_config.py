@@ -29,11 +29,18 @@ STUDIES = (
     "single",
     "single_use",
     "gan",
+    "grid",
+    "grid10",
+    "grid_korea",
+    "grid_zion",
+    "korea10",
     "labels",
+    "nc25",
     "one_hot",
     "text",
     "text_shares",
     "text_shuffled",
+    "zion10",
 )
 
 
@@ -107,11 +114,26 @@ def test_no_study_is_left_out_of_these_tests(root):
         ("folds", [6], ["6 is none of the 6 folds"]),
         ("generator.policies", ["unified", "spade"], ["'spade' draws spade", "add it there or leave"]),
         ("generator.diversity", -1, ["'generator.diversity' = -1 is refused"]),
-        ("benchmark.arms", ["real", "real+texture"], ["'benchmark.arms.1' = 'real+texture' is refused"]),
+        ("benchmark.arms", ["real", "real+texture"], ["benchmark.arms: arm 'real+texture' is none of real"]),
         ("benchmark.arms", ["real+joint"], ["the first arm must be 'real'"]),
-        ("benchmark.arms", ["real", "real+mask:blur"], ["'real+mask:blur' is refused"]),
+        ("benchmark.arms", ["real", "real+mask:blur"], ["benchmark.arms: arm 'real+mask:blur' is none of real"]),
         ("benchmark.arms", ["real", "real+mask:chip"], ["filter 'chip', which label.filters leaves out"]),
-        ("benchmark.arms", ["real", "synthetic:self_training"], ["'synthetic:self_training' is refused"]),
+        ("benchmark.arms", ["real", "synthetic:self_training"], ["name it real+self_training"]),
+        ("benchmark.arms", ["real", "real@0"], ["arm 'real@0': @0 must be above 0"]),
+        ("benchmark.arms", ["real", "mix:mask@120"], ["120 per cent cannot be replaced; take 0 to 100"]),
+        (
+            "benchmark.arms",
+            ["real", "synthetic:mask:low_diversity"],
+            ["several images of each given map", "generate.images_per_map is 1; raise it"],
+        ),
+        ("benchmark.arms", ["real", "real+joint:rare"], ["asked for more of a rare class", "take system text"]),
+        ("benchmark.arms", ["real", "bridge:spade"], ["'bridge:spade' uses a system", "leaves out"]),
+        ("benchmark.networks", ["Unet"], ["benchmark.networks: Unet is benchmark.architecture already"]),
+        ("benchmark.networks", ["PAN"], ["benchmark.networks: PAN needs chips of 128 px"]),
+        ("benchmark.network_arms", ["real+mask"], ["network_arms: the first arm must be 'real'"]),
+        ("benchmark.split", "train", ["'benchmark.split' = 'train' is refused"]),
+        ("data.label_fraction", 0, ["'data.label_fraction' = 0 is refused"]),
+        ("data.label_fraction", 1.5, ["'data.label_fraction' = 1.5 is refused"]),
         ("label.architecture", "PAN", ["label.architecture: PAN needs chips of 128 px", "is 64"]),
         ("label.kfold", 1, ["label.kfold = 1 would leave", "take 0, or 2 and more"]),
         ("label.trust", "disagreement", ["set label.kfold to 2 or more"]),
@@ -138,6 +160,22 @@ def test_arms_may_be_filtered_and_the_self_training_control_asked_for(smoke):
     )
     study = validate_study(change(values, "label.filters", ["chip", "freemask"]))
     assert study.benchmark.arms[2] == "real+self_training"
+
+
+def test_arms_of_other_networks_count_only_where_there_are_such(smoke):
+    values = change(smoke, "benchmark.network_arms", ["real", "real+spade"])
+    assert validate_study(values).benchmark.networks == []
+    with pytest.raises(GroundsynthError, match=r"benchmark\.network_arms: 'real\+spade' uses a system"):
+        validate_study(change(values, "benchmark.networks", ["FPN"]))
+
+
+def test_stage_07_waits_for_certificates_and_hands_on_each_network(smoke):
+    values = change(smoke, "benchmark.arms", ["real", "real+mask:certified@2"])
+    study = validate_study(change(values, "benchmark.networks", ["FPN"]))
+    assert RuleStage(study, "06_ground").certificates == ["results/smoke/06_ground/fold{fold}/certificate.csv"]
+    assert RuleStage(validate_study(smoke), "06_ground").certificates == []
+    counts = RuleStage(study, "07_benchmark_segmentation").network_counts
+    assert counts == ["results/smoke/07_benchmark_segmentation/fold{fold}/counts_FPN.csv"]
 
 
 @pytest.mark.parametrize("bbox", [(9, 50, 8, 40), (9, 50, 9, 51), (-181, 0, 0, 1), (0, -91, 1, 0)])

@@ -6,8 +6,14 @@ import pytest
 
 from groundsynth.artifacts import write_chips, write_table
 from groundsynth.benchmark.arms import parse_arm, parse_arms
-from groundsynth.benchmark.extra_sets import certified_chips, extra_sets, filtered_chips, self_training_chips
-from groundsynth.benchmark.segmentation import BenchmarkData, arm_pools
+from groundsynth.benchmark.extra_sets import (
+    certified_chips,
+    extra_sets,
+    fewer_images,
+    filtered_chips,
+    self_training_chips,
+)
+from groundsynth.benchmark.training_sets import BenchmarkData, arm_pools
 from groundsynth.config import CERTIFIED_SETS
 from groundsynth.errors import GroundsynthError
 
@@ -103,3 +109,50 @@ def test_certificates_that_are_missing_or_all_alike_are_told(certified, study):
         certified_chips(certified, 0, "random", some_chips(n=2))
     with pytest.raises(GroundsynthError, match=r"certificate.csv: missing; make it first: snakemake"):
         certified_chips("other", 0, "random", some_chips(n=2))
+
+
+def some_layouts() -> pd.DataFrame:
+    """Two layouts with four and one image; the pixels of an image hold its number."""
+    return some_chips(n=5).assign(
+        generator="g",
+        condition=["a", "a", "b", "a", "a"],
+        condition_transform=0,
+        kind=["rare", "", "rare", "", ""],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("low_diversity", [0, 0, 0, 0, 2]),
+        ("mid_diversity", [0, 0, 1, 1, 2]),
+        ("high_diversity", [0, 1, 2, 3, 4]),
+    ],
+)
+def test_diversity_sets_hold_as_many_chips_of_the_same_layouts(name, numbers):
+    chips = fewer_images(some_layouts(), name)
+    assert sorted(chips["image"].map(lambda image: image[0, 0, 0])) == numbers
+    assert chips["condition"].value_counts().to_dict() == {"a": 4, "b": 1}
+
+
+def test_diversity_needs_several_images_of_a_layout():
+    chips = some_layouts().assign(condition_transform=range(5))
+    with pytest.raises(
+        GroundsynthError, match=r"each of 5 chips has its own; raise generate\.images_per_map"
+    ):
+        fewer_images(chips, "low_diversity")
+
+
+def test_chips_that_were_asked_for_more_of_a_rare_class_are_a_set_of_their_own(study):
+    arms = parse_arms(["real", "real+mask:rare", "synthetic:mask:low_diversity"], SYSTEMS)
+    sets = extra_sets(study, 0, arms, some_layouts())
+    assert sets["mask:rare"][0][:, 0, 0, 0].tolist() == [0, 2]
+    assert sorted(sets["mask:low_diversity"][0][:, 0, 0, 0]) == [0, 0, 0, 0, 2]
+    with pytest.raises(GroundsynthError, match=r"filter 'rare' leaves none .* raise generate.samples"):
+        extra_sets(study, 0, arms, some_layouts().assign(kind="captions"))
+
+
+def test_a_filter_of_all_systems_judges_the_chips_of_each(study):
+    chips = pd.concat([some_chips(), some_chips().assign(chip_id=["x", "y", "z"], system="self_training")])
+    sets = extra_sets(study, 0, parse_arms(["real", "real+all:chip"], SYSTEMS), chips)
+    assert sets["all:chip"][0][:, 0, 0, 0].tolist() == [1, 2, 2], "hidden real chips are not generated"

@@ -8,15 +8,11 @@ import pytest
 import torch
 from test_generator import SETTINGS
 
+from groundsynth.data.rare_objects import objects, rare_classes
 from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
-from groundsynth.models.given_maps import (
-    give_maps,
-    objects,
-    rare_classes,
-    warp_map,
-)
+from groundsynth.models.given_maps import give_maps, warp_map
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.models.training import new_denoiser
 

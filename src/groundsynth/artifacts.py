@@ -345,12 +345,12 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["arm", "seed", "style", "chip_id"],
         strict=True,
     ),
-    # true positives, false positives, false negatives per test chip, class, arm and seed
+    # true positives, false positives, false negatives per held-out chip, class, arm and seed
     "counts": pa.DataFrameSchema(
         {
             "arm": _column(str),
             "seed": _column(int),
-            "split": _column(str, pa.Check.isin(["val", "test"])),
+            "split": _column(str, pa.Check.isin(["val", "test", "region"])),
             "chip_id": _column(str),
             "block": _column(int),
             "class": _column(int, pa.Check.in_range(0, len(SHARE_COLUMNS) - 1)),
@@ -359,6 +359,22 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "fn": _column(int, pa.Check.ge(0)),
         },
         unique=["arm", "seed", "split", "chip_id", "class"],
+        strict=True,
+    ),
+    # labelled pixels, summed confidence and right answers per held-out chip, bin of confidence, arm and seed
+    "calibration": pa.DataFrameSchema(
+        {
+            "arm": _column(str),
+            "seed": _column(int),
+            "split": _column(str, pa.Check.isin(["val", "test", "region"])),
+            "chip_id": _column(str),
+            "block": _column(int),
+            "bin": _column(int, pa.Check.ge(0)),
+            "pixels": _column(int, pa.Check.ge(0)),
+            "confidence": _column(float, pa.Check.ge(0)),
+            "right": _column(int, pa.Check.ge(0)),
+        },
+        unique=["arm", "seed", "split", "chip_id", "bin"],
         strict=True,
     ),
 }

@@ -15,8 +15,16 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from groundsynth.arm_names import (
+    ALL_SYSTEMS,
+    CERTIFIED_SETS,
+    DIVERSITY_SETS,
+    RARE_SET,
+    SELF_TRAINING,
+    arm_parts,
+)
 from groundsynth.errors import GroundsynthError
-from groundsynth.systems import ASKED, SYSTEMS_OF
+from groundsynth.systems import ASKED, GIVEN_MAP, SYSTEMS_OF
 
 STAGES = (
     "01_prepare_data",
@@ -44,7 +52,6 @@ SourceName = Literal[
 ]
 Architecture = Literal["Unet", "UnetPlusPlus", "FPN", "Segformer", "DeepLabV3Plus", "PAN"]
 FilterName = Literal["freemask", "confidence", "agreement", "chip", "hardness"]
-SELF_TRAINING = "self_training"  # the set of real chips whose labels are hidden
 #: what system text can be asked for, and which conditions a generator must have learned for it
 ASK_NEEDS: dict[str, tuple[str, ...]] = {
     "captions": ("text",),
@@ -107,6 +114,11 @@ class Data(_Section):
         2, description="blocks whose labels no real arm may see (for the self-training control)"
     )
     split_seed: int = Field(0, description="seed of the search for the spatial split")
+    label_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="share of the training blocks that keep their labels, drawn anew in each fold; the others become "
+        "hidden blocks",
+    )
     min_labelled_train: Fraction = Field(0.99, description="labelled share a training chip needs")
     min_labelled_eval: Fraction = Field(0.5, description="labelled share a held-out chip needs")
     max_water: Fraction = Field(0.9, description="largest share of water a chip may have")
@@ -490,20 +502,14 @@ class Ground(_Section):
     seed: int = Field(0, description="seed of controls and subsets")
 
 
-ARM_PATTERN = (
-    r"^(real|((synthetic:|real\+)(joint|mask|image|text|spade|joint_gan)|real\+self_training)"
-    r"(:(freemask|confidence|agreement|chip|hardness|certified|dropped|random))?)$"
-)
-#: chips chosen by their certificates: those kept, those dropped, and as many of either at random
-CERTIFIED_SETS = ("certified", "dropped", "random")
-
-
 class Benchmark(_Section):
     """Stage 07: what synthetic data is worth to a segmenter."""
 
-    arms: list[Annotated[str, Field(pattern=ARM_PATTERN)]] = Field(
+    arms: list[str] = Field(
         [
             "real",
+            "real@2",
+            "real+cutmix",
             "synthetic:joint",
             "synthetic:mask",
             "synthetic:image",
@@ -513,20 +519,36 @@ class Benchmark(_Section):
             "real+image",
             "real+text",
         ],
-        description="training sets compared; 'real' is always the reference; ':<filter>' behind a system takes "
-        "filtered labels, ':certified', ':dropped' and ':random' equally many chips by their certificates, "
-        "real+self_training the hidden real chips with the labeller's labels",
+        description="training sets compared; 'real' is always the reference; arm_names.py lists every form a "
+        "name may have: step multiples, classical augmentation, filters, ratios, replacement, bridges, self-training",
     )
     ratio: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="synthetic per real chip in a mixed arm's batches"
+        1.0,
+        description="synthetic per real chip in a mixed arm's batches; real+<system>@<ratio> overrides it",
+    )
+    split: Literal["test", "val"] = Field(
+        "test",
+        description="chips that arms are judged on; val leaves the test blocks unread, to try things out",
+    )
+    networks: list[Architecture] = Field(
+        [], description="further architectures, for which the arms of network_arms are trained too"
+    )
+    network_arms: Annotated[list[str], Field(min_length=1)] = Field(
+        ["real", "real+mask"], description="those arms; 'real' comes first"
     )
     architecture: Architecture = Field(
         "Unet", description="segmentation-models-pytorch network; PAN needs chips of 128 px"
     )
     encoder: str = Field("resnet18", description="its encoder, trained from scratch")
-    steps: Positive = Field(description="optimiser steps, the same for every arm")
+    steps: Positive = Field(
+        description="optimiser steps, the same for every arm whose name does not say otherwise"
+    )
     batch_size: Positive = Field(8, description="chips per step; 16 and more on a GPU")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-3, description="peak rate of AdamW")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="numbers a training computes with; auto takes bfloat16 where the device multiplies in it",
+    )
     validate_every: Positive = Field(description="steps between validations; the best is kept")
     seeds: Annotated[list[int], Field(min_length=1)] = Field(description="downstream seeds")
     bootstrap: Positive = Field(2000, description="resamples of blocks × seeds per interval")
@@ -732,31 +754,54 @@ class Study(_Section):
             )
         self._systems_have_generators()
         self._requests_are_understood()
-        made = {"real", SELF_TRAINING, *self.generate.systems}
-        for arm in self.benchmark.arms:
-            system, _, filter_ = arm.removeprefix("synthetic:").removeprefix("real+").partition(":")
-            if system not in made:
-                raise ValueError(f"benchmark.arms: '{arm}' uses a system that generate.systems leaves out")
-            if filter_ in CERTIFIED_SETS:
-                if system == SELF_TRAINING:
-                    raise ValueError(
-                        f"benchmark.arms: '{arm}' asks for certificates, which real chips have none of; take a "
-                        "generating system"
-                    )
-            elif filter_ and filter_ not in self.label.filters:
-                raise ValueError(
-                    f"benchmark.arms: '{arm}' uses filter '{filter_}', which label.filters leaves out; add "
-                    "it there"
-                )
+        for key in ("arms", "network_arms") if self.benchmark.networks else ("arms",):
+            for arm in getattr(self.benchmark, key):
+                self._check_arm(f"benchmark.{key}", arm)
         self._check_labeller()
         for arm in self.captioning.arms:
             system = arm.removeprefix("synthetic:").removeprefix("real+")
-            if system not in made - {SELF_TRAINING}:
+            if system not in {"real", *self.generate.systems}:
                 raise ValueError(f"captioning.arms: '{arm}' uses a system that generate.systems leaves out")
-        for section in ("benchmark", "captioning"):
-            if getattr(self, section).arms[:1] != ["real"]:
-                raise ValueError(f"{section}.arms: the first arm must be 'real', the reference of all others")
+        firsts = {
+            "benchmark.arms": self.benchmark.arms,
+            "benchmark.network_arms": self.benchmark.network_arms,
+            "captioning.arms": self.captioning.arms,
+        }
+        for key, arms in firsts.items():
+            if arms[:1] != ["real"]:
+                raise ValueError(f"{key}: the first arm must be 'real', the reference of all others")
         return self
+
+    def _check_arm(self, key: str, arm: str) -> None:
+        """An arm trains with what other stages of this study make."""
+        try:
+            parts = arm_parts(arm)
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}") from None
+        system, filter_ = parts["system"], parts["filter"]
+        if system and system not in {SELF_TRAINING, ALL_SYSTEMS, *self.generate.systems}:
+            raise ValueError(f"{key}: '{arm}' uses a system that generate.systems leaves out")
+        if filter_ in CERTIFIED_SETS:
+            if system == SELF_TRAINING:
+                raise ValueError(
+                    f"{key}: '{arm}' asks for certificates, which real chips have none of; take a generating system"
+                )
+        elif filter_ in DIVERSITY_SETS:
+            if system not in GIVEN_MAP or self.generate.images_per_map == 1:
+                raise ValueError(
+                    f"{key}: '{arm}' needs several images of each given map, and generate.images_per_map is "
+                    f"{self.generate.images_per_map}; raise it, and take system {' or '.join(GIVEN_MAP)}"
+                )
+        elif filter_ == RARE_SET:
+            if system not in ASKED or RARE_SET not in self.generate.asks:
+                raise ValueError(
+                    f"{key}: '{arm}' takes samples that were asked for more of a rare class; add '{RARE_SET}' to "
+                    f"generate.asks, and take system {' or '.join(ASKED)}"
+                )
+        elif filter_ and filter_ not in self.label.filters:
+            raise ValueError(
+                f"{key}: '{arm}' uses filter '{filter_}', which label.filters leaves out; add it there"
+            )
 
     def _systems_have_generators(self) -> None:
         """Every system is drawn by some generator, every generator draws some system, with what it learned."""
@@ -813,12 +858,21 @@ class Study(_Section):
             )
 
     def _check_labeller(self) -> None:
-        for section in ("label", "benchmark"):
-            if getattr(self, section).architecture == "PAN" and self.data.chip_size < 128:
+        networks = {
+            "label.architecture": [self.label.architecture],
+            "benchmark.architecture": [self.benchmark.architecture],
+            "benchmark.networks": self.benchmark.networks,
+        }
+        for key, names in networks.items():
+            if "PAN" in names and self.data.chip_size < 128:
                 raise ValueError(
-                    f"{section}.architecture: PAN needs chips of 128 px, and data.chip_size is "
+                    f"{key}: PAN needs chips of 128 px, and data.chip_size is "
                     f"{self.data.chip_size}; take larger chips or another architecture"
                 )
+        if self.benchmark.architecture in self.benchmark.networks:
+            raise ValueError(
+                f"benchmark.networks: {self.benchmark.architecture} is benchmark.architecture already; name others"
+            )
         if self.label.kfold == 1:
             raise ValueError(
                 "label.kfold = 1 would leave one labeller nothing to learn from; take 0, or 2 and more"

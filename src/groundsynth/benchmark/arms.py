@@ -1,14 +1,6 @@
-"""Arms: the training sets that are compared, each read from its published name.
+"""Arms: the training sets and recipes that are compared, each read from its published name.
 
-========================  ===================================================================
-``real``                  the real training chips: the reference of every comparison
-``synthetic:<system>``    the chips of one generating system and nothing else
-``real+<system>``         both; every batch draws them in the configured ratio
-``…<system>:<filter>``    the same with the labels that a filter of stage 04 left
-``…<system>:certified``   the same with chips that stage 06 kept; ``:dropped``: with those it
-                          dropped; ``:random``: with any; the three are equal in number
-``real+self_training``    the control: real chips with hidden labels, labelled by the labeller
-========================  ===================================================================
+:mod:`groundsynth.arm_names` lists the forms of a name; whatever a name leaves out is the same for all arms.
 """
 
 from __future__ import annotations
@@ -16,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from groundsynth.config import SELF_TRAINING
+from groundsynth.arm_names import ALL_SYSTEMS, SELF_TRAINING, arm_parts
 from groundsynth.errors import GroundsynthError
 
 REFERENCE = "real"
@@ -24,17 +16,42 @@ REFERENCE = "real"
 
 @dataclass(frozen=True)
 class Arm:
-    """One training set: whether it holds real chips, whose others ('' = none), and how those are filtered."""
+    """What one name stands for.
+
+    Attributes:
+        real: whether it holds real chips; system: whose others, '' = none; filter: of those.
+        ratio: synthetic per real chip in its batches; None takes the study's.
+        steps: multiple of the study's optimiser steps.
+        recipe: ``oversampling``, ``class_weights``, ``cutmix`` or ``copy_paste`` of real chips; '' = none.
+        replaced: share of the real chips that synthetic ones take the place of; None = no such mix.
+        order: ``bridge`` (synthetic first, then real), ``reverse``, or '' = together; matched: whether
+            synthetic chips take the colours of the real ones first.
+    """
 
     name: str
     real: bool
     system: str = ""
     filter: str = ""
+    ratio: float | None = None
+    steps: float = 1.0
+    recipe: str = ""
+    replaced: float | None = None
+    order: str = ""
+    matched: bool = False
 
     @property
     def source(self) -> str:
         """The chips beside the real ones, e.g. ``mask`` or ``mask:freemask``; '' = none."""
         return f"{self.system}:{self.filter}" if self.filter else self.system
+
+    @property
+    def mixed(self) -> bool:
+        """Whether real chips and generated ones meet in it, at once or in turn."""
+        return self.real and self.system not in ("", SELF_TRAINING)
+
+    def holds(self, system: str) -> bool:
+        """Say whether chips of this system are among its own; ``all`` holds every generated one."""
+        return system == self.system or (self.system == ALL_SYSTEMS and system != SELF_TRAINING)
 
 
 def parse_arm(name: str, systems: Sequence[str]) -> Arm:
@@ -43,20 +60,27 @@ def parse_arm(name: str, systems: Sequence[str]) -> Arm:
     Raises:
         GroundsynthError: a name of another form, or a system that was not generated.
     """
-    if name == REFERENCE:
-        return Arm(name, real=True)
-    for prefix, real in (("synthetic:", False), ("real+", True)):
-        if name.startswith(prefix):
-            system, _, filter_ = name.removeprefix(prefix).partition(":")
-            known = [*systems, SELF_TRAINING] if real else systems
-            return Arm(name, real, _known(name, system, known), filter_)
-    raise GroundsynthError(
-        f"arm '{name}' is none of real, synthetic:<system>, real+<system>; correct it under benchmark: arms"
+    try:
+        parts = arm_parts(name)
+    except ValueError as error:
+        raise GroundsynthError(str(error)) from None
+    ratio = float(parts["ratio"]) if parts["ratio"] else None
+    return Arm(
+        name,
+        real=parts["kind"] != "synthetic:",
+        system=_known(name, parts["system"], systems),
+        filter=parts["filter"],
+        ratio=ratio,
+        steps=1 + ratio if parts["equal"] else float(parts["steps"] or 1),
+        recipe=parts["recipe"],
+        replaced=float(parts["percent"]) / 100 if parts["percent"] else None,
+        order=parts["order"],
+        matched=bool(parts["matched"]),
     )
 
 
 def _known(name: str, system: str, systems: Sequence[str]) -> str:
-    if system not in systems:
+    if system and system not in (*systems, ALL_SYSTEMS, SELF_TRAINING):
         raise GroundsynthError(
             f"arm '{name}' asks for system '{system}', but generated are {', '.join(systems) or 'none'}; add "
             "it under generate: systems or drop the arm"

@@ -1,4 +1,4 @@
-"""Training sets that other stages prepare: filtered labels, certified chips, real chips with hidden labels.
+"""Training sets that are chosen: filtered labels, certified chips, layouts with fewer images, hidden real chips.
 
 The self-training control asks whether a gain of synthetic chips is the labeller's knowledge passed
 on: the same labeller labels real chips of the hidden blocks, whose reference no arm ever sees.
@@ -6,14 +6,15 @@ on: the same labeller labels real chips of the hidden blocks, whose reference no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from groundsynth.arm_names import CERTIFIED_SETS, DIVERSITY_SETS, RARE_SET, SELF_TRAINING
 from groundsynth.artifacts import read_chips, read_table, remake_command
 from groundsynth.benchmark.arms import Arm
-from groundsynth.config import CERTIFIED_SETS, SELF_TRAINING
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
 from groundsynth.paths import stage_dir
@@ -112,13 +113,47 @@ def certified_chips(study: str, fold: int, name: str, chips: pd.DataFrame) -> pd
     return chips.iloc[np.sort(chosen)].reset_index(drop=True)
 
 
+def fewer_images(chips: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return as many chips of the same layouts, with one, half or all of the different images of each.
+
+    Of a layout's n images the first 1, ⌈n/2⌉ or n are taken in turn until there are n again: what changes is
+    diversity, neither the layouts nor the number of chips.
+
+    Args:
+        name: of ``arm_names.DIVERSITY_SETS``; chips: of one system, in the order they were drawn.
+
+    Raises:
+        GroundsynthError: no layout with several images.
+    """
+    layouts = chips.groupby(["generator", "condition", "condition_transform"], sort=False).indices.values()
+    if max(map(len, layouts), default=0) < 2:
+        raise GroundsynthError(
+            f"':{name}' needs several images of a layout, and each of {len(chips)} chips has its own; raise "
+            "generate.images_per_map"
+        )
+    share = dict(zip(DIVERSITY_SETS, (0.0, 0.5, 1.0), strict=True))[name]
+    rows = [np.resize(rows[: max(1, math.ceil(share * len(rows)))], len(rows)) for rows in layouts]
+    return chips.iloc[np.concatenate(rows)].reset_index(drop=True)
+
+
+def _chosen(study: str, fold: int, name: str, chips: pd.DataFrame) -> pd.DataFrame:
+    if name in CERTIFIED_SETS:
+        return certified_chips(study, fold, name, chips)
+    if name in DIVERSITY_SETS:
+        return fewer_images(chips, name)
+    if name == RARE_SET:
+        return chips[chips["kind"] == RARE_SET].reset_index(drop=True)
+    return filtered_chips(study, fold, name, chips)
+
+
 def extra_sets(
     study: str, fold: int, arms: Sequence[Arm], chips: pd.DataFrame
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return images and masks of every filtered or certified training set that arms ask for, by its source.
+    """Return images and masks of every filtered or chosen training set that arms ask for, by its source.
 
     Args:
-        chips: all synthetic and self-training chips with the masks they would train with unfiltered.
+        chips: all synthetic and self-training chips with the masks they would train with unfiltered; layouts are
+            told apart by ``generator``, ``condition`` and ``condition_transform``, requests by ``kind``.
 
     Raises:
         GroundsynthError: a filter that leaves nothing.
@@ -127,14 +162,16 @@ def extra_sets(
     for arm in arms:
         if not arm.filter or arm.source in sets:
             continue
-        own = chips[chips["system"] == arm.system].reset_index(drop=True)
-        read = certified_chips if arm.filter in CERTIFIED_SETS else filtered_chips
-        kept = read(study, fold, arm.filter, own)
+        own = chips[[arm.holds(system) for system in chips["system"]]].reset_index(drop=True)
+        kept = _chosen(study, fold, arm.filter, own)
         if not len(kept) or all((mask == NO_LABEL).all() for mask in kept["mask"]):
             raise GroundsynthError(
                 f"arm '{arm.name}': filter '{arm.filter}' leaves none of {len(own)} chips of "
-                f"'{arm.system}'; drop "
-                "the arm, or raise label.keep_real"
+                f"'{arm.system}'; drop the arm, or raise {_cure(arm.filter)}"
             )
         sets[arm.source] = (np.stack(kept["image"].to_list()), np.stack(kept["mask"].to_list()))
     return sets
+
+
+def _cure(name: str) -> str:
+    return "generate.samples" if name == RARE_SET else "label.keep_real"

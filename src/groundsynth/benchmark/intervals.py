@@ -27,15 +27,21 @@ def block_counts(chip_counts: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     return total
 
 
-def stack_counts(counts: pd.DataFrame, arms: Sequence[str]) -> np.ndarray:
+def stack_counts(
+    counts: pd.DataFrame, arms: Sequence[str], cell: str = "class", size: int = NUM_CLASSES,
+    columns: Sequence[str] = ("tp", "fp", "fn"),
+) -> np.ndarray:  # fmt: skip
     """Return the 'counts' table of one split as (arms, seeds, blocks, 7, 3) int64.
+
+    Args:
+        cell, size, columns: what is counted in each block, and what of it, in a table of another kind.
 
     Raises:
         GroundsynthError: an arm without counts, or arms that were not run on the same seeds and blocks.
     """
-    sums = counts.groupby(["arm", "seed", "block", "class"])[["tp", "fp", "fn"]].sum()
+    sums = counts.groupby(["arm", "seed", "block", cell])[list(columns)].sum()
     axes = [sorted(counts[name].unique()) for name in ("seed", "block")]
-    wanted = pd.MultiIndex.from_product([list(arms), *axes, range(NUM_CLASSES)], names=sums.index.names)
+    wanted = pd.MultiIndex.from_product([list(arms), *axes, range(size)], names=sums.index.names)
     missing = wanted.difference(sums.index)
     if len(missing):
         arm, seed, block, _ = missing[0]
@@ -43,7 +49,7 @@ def stack_counts(counts: pd.DataFrame, arms: Sequence[str]) -> np.ndarray:
             f"arm '{arm}' has no counts for seed {seed} in block {block}; arms are compared on the same "
             "seeds and blocks, so run it again with the others"
         )
-    return sums.loc[wanted].to_numpy().reshape(len(arms), len(axes[0]), len(axes[1]), NUM_CLASSES, 3)
+    return sums.loc[wanted].to_numpy().reshape(len(arms), len(axes[0]), len(axes[1]), size, len(columns))
 
 
 def seed_mean(counts: np.ndarray, score: Score) -> np.ndarray:

@@ -17,17 +17,13 @@ import pandas as pd
 import torch
 
 from groundsynth.artifacts import metric_row
-from groundsynth.benchmark.finished_runs import load_run, run_key, save_run
+from groundsynth.benchmark.counting import count_table
+from groundsynth.benchmark.finished_runs import CODE, load_run, run_key, save_run
 from groundsynth.benchmark.intervals import score_interval, stack_counts
 from groundsynth.benchmark.labelling import RESAMPLES, STAGE, stack
 from groundsynth.benchmark.metrics import mean_iou
-from groundsynth.benchmark.segmentation import (
-    class_pixels,
-    count_table,
-    primary_score,
-    read_primary,
-    read_real,
-)
+from groundsynth.benchmark.scores import class_pixels
+from groundsynth.benchmark.segmentation import primary_score, read_primary, read_real
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES
@@ -144,7 +140,7 @@ def chosen_rows(study: str, test: pd.DataFrame, chosen: str, primary: Sequence[i
 def _train_once(training: Training, seed, fold, by_split, primary, kept: Path, device) -> dict:
     arrays = [stack(by_split[split], name) for split in ("train", "val") for name in ("image", "mask")]
     settings = ("labeller comparison", training, seed, fold, primary, device.type)
-    path = kept / f"{run_key(settings, arrays)}.npz"
+    path = kept / f"{run_key(settings, arrays, (*CODE, 'benchmark/labeller_comparison.py'))}.npz"
     found = load_run(path, TABLES)
     if found is not None and "weights" in found[1]:
         return found[0] | found[1]
@@ -162,7 +158,7 @@ def _train_once(training: Training, seed, fold, by_split, primary, kept: Path, d
 
 def _count(model, chips: pd.DataFrame, name: str, seed: int, split: str, training: Training) -> pd.DataFrame:
     labels, _ = predict(model, stack(chips, "image"), 4 * training.batch_size)
-    return count_table(labels, chips, name, seed, split)
+    return count_table(labels, chips, split).assign(arm=name, seed=seed)
 
 
 def _packed(model: torch.nn.Module) -> np.ndarray:

@@ -98,14 +98,44 @@ def class_f1(counts: np.ndarray) -> np.ndarray:
     return _ratio(2 * hits, 2 * hits + false + missed, hits + missed > 0)
 
 
+def class_precision(counts: np.ndarray) -> np.ndarray:
+    """Return the share of right pixels among those given each name, in [0, 1]: (…, 7, 3) counts to (…, 7).
+
+    NaN where the reference lacks the class, 0 where nothing was named so.
+    """
+    hits, false, missed = np.moveaxis(np.asarray(counts, float), -1, 0)
+    return _ratio(hits, np.maximum(hits + false, 1), hits + missed > 0)
+
+
+def class_recall(counts: np.ndarray) -> np.ndarray:
+    """Return the share of each class's pixels that were named so, in [0, 1]: (…, 7, 3) counts to (…, 7).
+
+    NaN where the reference lacks the class.
+    """
+    hits, _, missed = np.moveaxis(np.asarray(counts, float), -1, 0)
+    return _ratio(hits, hits + missed, hits + missed > 0)
+
+
+def share_bias(counts: np.ndarray, k: int) -> np.ndarray:
+    """Return class ``k``'s named minus its true share of the labelled pixels, in percentage points: (…, 7, 3) to (…)."""
+    hits, false, missed = np.moveaxis(np.asarray(counts, float), -1, 0)
+    total = (hits + missed).sum(-1)
+    return _ratio(100 * (false - missed)[..., k], total, total > 0)
+
+
+def class_mean(values: np.ndarray, classes: Sequence[int] = range(NUM_CLASSES)) -> np.ndarray:
+    """Return the mean over those of ``classes`` that have a value, (…, 7) to (…); NaN where none has."""
+    chosen = values[..., list(classes)]
+    present = ~np.isnan(chosen)
+    return _ratio(np.nansum(chosen, -1), present.sum(-1), present.any(-1))
+
+
 def mean_iou(counts: np.ndarray, classes: Sequence[int] = range(NUM_CLASSES)) -> np.ndarray:
     """Return the mean IoU over those of ``classes`` that occur: (…, 7, 3) counts to (…).
 
     NaN where none of them occurs.
     """
-    values = class_iou(counts)[..., list(classes)]
-    present = ~np.isnan(values)
-    return _ratio(np.nansum(values, -1), present.sum(-1), present.any(-1))
+    return class_mean(class_iou(counts), classes)
 
 
 def pooled_iou(counts: np.ndarray, classes: Sequence[int]) -> np.ndarray:

@@ -1,55 +1,54 @@
-"""The segmentation benchmark: every arm trained the same way, counted per chip, reduced later.
+"""The segmentation benchmark: every arm trained the same way and counted per chip.
 
-Arms differ in their chips alone. Steps, batch size, augmentation, the rule that picks the
-checkpoint (best primary mIoU on *real* validation chips) and, for one seed, the initial weights
-are the same.
+Arms differ in what their names say and in nothing else. Steps, batch size, augmentation, the rule that picks the
+checkpoint (best primary mIoU on *real* validation chips) and, for one seed, the initial weights are the same.
+Counts are reduced to scores elsewhere (:mod:`groundsynth.benchmark.scores`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from groundsynth.artifacts import metric_row, read_chips, read_json, remake_command
-from groundsynth.benchmark.arms import REFERENCE, Arm
+from groundsynth.arm_names import ALL_SYSTEMS, RARE_SET, SELF_TRAINING
+from groundsynth.artifacts import read_chips, read_json, remake_command
+from groundsynth.benchmark.arms import Arm
+from groundsynth.benchmark.counting import calibration_table, count_table, near_border
 from groundsynth.benchmark.extra_sets import HIDDEN, extra_sets, self_training_chips
 from groundsynth.benchmark.finished_runs import load_run, run_key, save_run
-from groundsynth.benchmark.intervals import Score, delta_interval, score_interval, stack_counts
 from groundsynth.benchmark.labelling import stack
-from groundsynth.benchmark.metrics import class_iou, count_chips, mean_iou, pooled_iou
-from groundsynth.config import SELF_TRAINING
-from groundsynth.data.synthetic import read_synthetic
+from groundsynth.benchmark.metrics import count_chips, mean_iou
+from groundsynth.benchmark.training_sets import BenchmarkData, Phase, arm_phases
+from groundsynth.data.synthetic import read_asked, read_synthetic
 from groundsynth.errors import GroundsynthError
-from groundsynth.legend import CLASSES, NUM_CLASSES
-from groundsynth.models.segmenter import Pool, Training, make_pool, predict, train_segmenter
+from groundsynth.legend import NO_LABEL
+from groundsynth.models.device import training_type
+from groundsynth.models.segmenter import Segmenter, Training, predict, train_segmenter
 from groundsynth.paths import stage_dir
+from groundsynth.systems import ASKED
 
 STAGE = "07_benchmark_segmentation"
-TABLES = ("counts", "runs", "history")
-
-
-@dataclass(frozen=True)
-class BenchmarkData:
-    """Chips of one fold: real ones by split, others by source (see ``Arm``) with the masks arms train on."""
-
-    fold: int
-    real: dict[str, pd.DataFrame]
-    synthetic: dict[str, tuple[np.ndarray, np.ndarray]]
-    primary: tuple[int, ...]
+TABLES = ("counts", "borders", "calibration", "runs", "history")
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """Tables ``counts``, ``runs`` and ``history``, and the test labels of the first seed by arm."""
+    """Tables per chip, per training and per validation, and the labels of the judged chips by arm, of the first seed.
+
+    Attributes:
+        counts: per chip and class; borders: the same of the pixels near a class border alone; calibration: per
+            chip and bin of confidence.
+    """
 
     counts: pd.DataFrame
+    borders: pd.DataFrame
+    calibration: pd.DataFrame
     runs: pd.DataFrame
     history: pd.DataFrame
     labels: dict[str, np.ndarray]
@@ -75,10 +74,15 @@ def read_real(study: str, fold: int, splits: Sequence[str]) -> pd.DataFrame:
     return chips
 
 
+def read_description(study: str, fold: int) -> dict:
+    """Return stage 01's description of the data."""
+    path = stage_dir(study, "01_prepare_data", fold) / "data.json"
+    return read_json(path, remake_command(path))
+
+
 def read_primary(study: str, fold: int) -> tuple[int, ...]:
     """Return the classes of the primary score, fixed by stage 01 before any training."""
-    path = stage_dir(study, "01_prepare_data", fold) / "data.json"
-    return tuple(read_json(path, remake_command(path))["primary_classes"])
+    return tuple(read_description(study, fold)["primary_classes"])
 
 
 def read_labels(study: str, fold: int) -> pd.DataFrame:
@@ -110,46 +114,39 @@ def training_masks(chips: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
 
 
 def read_benchmark(
-    study: str, fold: int, generators: list[str], systems: list[str], shards: int, arms: Sequence[Arm] = ()
-) -> BenchmarkData:
-    """Read everything one fold's benchmark needs; ``arms`` say which filtered and hidden chips."""
-    splits = ("train", "val", "test")
-    real, labels = read_real(study, fold, splits), read_labels(study, fold)
+    study: str, fold: int, generators: list[str], systems: list[str], shards: int, arms: Sequence[Arm] = (),
+    judged: str = "test",
+) -> BenchmarkData:  # fmt: skip
+    """Read everything one fold's benchmark needs.
+
+    Args:
+        arms: say which filtered, chosen and hidden chips are needed.
+        judged: ``test``, with the held-out region where there is one; ``val`` leaves both unread.
+    """
+    about, labels = read_description(study, fold), read_labels(study, fold)
+    splits = ["train", "val", *(["test"] if judged == "test" else [])]
+    if judged == "test" and "region" in about["absent"]:  # which has an entry per split
+        splits.append("region")
+    real = read_real(study, fold, splits)
     synthetic = read_synthetic(study, fold, generators, systems, shards)
     synthetic["mask"] = training_masks(synthetic, labels)
+    if any(arm.filter == RARE_SET for arm in arms):
+        asked = read_asked(study, fold, generators, list(ASKED), shards).set_index("chip_id")["kind"]
+        synthetic["kind"] = synthetic["chip_id"].map(asked).fillna("")
     if any(arm.system == SELF_TRAINING for arm in arms):
         hidden = self_training_chips(read_real(study, fold, [HIDDEN]), labels)
         synthetic = pd.concat([synthetic, hidden], ignore_index=True)
-    by_system = {
-        system: (stack(group, "image"), stack(group, "mask")) for system, group in synthetic.groupby("system")
-    }
-    by_system |= extra_sets(study, fold, arms, synthetic)
+    sources = {str(system): group for system, group in synthetic.groupby("system")}
+    if any(arm.system == ALL_SYSTEMS for arm in arms):
+        sources[ALL_SYSTEMS] = synthetic[synthetic["system"] != SELF_TRAINING]
+    held = {name: (stack(group, "image"), stack(group, "mask")) for name, group in sources.items()}
+    held |= extra_sets(study, fold, arms, synthetic)
     by_split = {split: real[real["split"] == split].reset_index(drop=True) for split in splits}
-    return BenchmarkData(fold, by_split, by_system, read_primary(study, fold))
+    primary = tuple(about["primary_classes"])
+    return BenchmarkData(fold, by_split, held, primary, about["label_fraction"])
 
 
 # --- running ---------------------------------------------------------------------------------
-
-
-def arm_pools(arm: Arm, data: BenchmarkData, ratio: float) -> list[Pool]:
-    """Return the pools an arm's batches are drawn from.
-
-    Args:
-        ratio: synthetic per real chip in the batches of a mixed arm.
-
-    Raises:
-        GroundsynthError: a system without chips, or without a labelled pixel.
-    """
-    pools = []
-    if arm.real:
-        pools.append(make_pool("real", stack(data.real["train"], "image"), stack(data.real["train"], "mask")))
-    if arm.system:
-        if arm.source not in data.synthetic:
-            raise GroundsynthError(
-                f"arm '{arm.name}': system '{arm.system}' has no chips; generate some or drop the arm"
-            )
-        pools.append(make_pool(arm.source, *data.synthetic[arm.source], weight=ratio))
-    return pools
 
 
 def primary_score(truth: np.ndarray, primary: Sequence[int]) -> Callable[[np.ndarray], float]:
@@ -158,55 +155,62 @@ def primary_score(truth: np.ndarray, primary: Sequence[int]) -> Callable[[np.nda
 
 
 def run_arm(
-    arm: Arm, seed: int, data: BenchmarkData, training: Training, ratio: float, device: torch.device
+    arm: Arm, seed: int, data: BenchmarkData, phases: Sequence[Phase], device: torch.device
 ) -> BenchmarkResult:
-    """Train one arm with one seed and count what it says about validation and test chips.
+    """Train one arm with one seed and count what it says about every held-out chip.
 
-    The seed's name does not hold the arm's: arms of one seed start from the same weights.
+    The seed's name does not hold the arm's: arms of one seed start from the same weights. Of an arm in two
+    trainings, the second goes on from the checkpoint that the first would keep.
     """
-    start = time.perf_counter()
-    pools = arm_pools(arm, data, ratio)
+    start, model, parts = time.perf_counter(), None, []
     val = data.real["val"]
     score = primary_score(stack(val, "mask"), data.primary)
-    names = ("benchmark", data.fold, seed)
-    model, history = train_segmenter(pools, stack(val, "image"), score, training, names, device)
-    counts, labels = [], {}
-    for split in ("val", "test"):
-        labels[split], _ = predict(model, stack(data.real[split], "image"), 4 * training.batch_size)
-        counts.append(count_table(labels[split], data.real[split], arm.name, seed, split))
-    history = history.rename(columns={"val_score": "val_miou"})
-    run = run_row(arm, seed, data.fold, pools, history, time.perf_counter() - start)
-    return BenchmarkResult(
-        pd.concat(counts),
-        pd.DataFrame([run]),
-        history.assign(arm=arm.name, seed=seed),
-        {arm.name: labels["test"]},
-    )
+    for number, phase in enumerate(phases):
+        names = ("benchmark", data.fold, seed, *([number] if number else []))
+        model, history = train_segmenter(
+            phase.pools, stack(val, "image"), score, phase.training, names, device, start=model, mix=phase.mix
+        )
+        done = sum(earlier.training.steps for earlier in phases[:number])
+        parts.append(history.assign(step=history["step"] + done))
+    history = pd.concat(parts).rename(columns={"val_score": "val_miou"})
+    counted, labels = count_model(model, data, 4 * phases[0].training.batch_size)
+    run = run_row(arm, seed, data.fold, phases, history, time.perf_counter() - start)
+    tables = [*counted, pd.DataFrame([run]), history]
+    return BenchmarkResult(*(table.assign(arm=arm.name, seed=seed) for table in tables), {arm.name: labels})
+
+
+def count_model(
+    model: Segmenter, data: BenchmarkData, batch_size: int
+) -> tuple[list[pd.DataFrame], np.ndarray]:
+    """Return what a network says of every held-out chip, counted, and its labels of the judged chips.
+
+    Returns:
+        the tables ``counts``, ``borders`` and ``calibration`` without arm and seed, and labels (n, h, w).
+    """
+    parts, judged = [], None
+    for split in data.held_out:
+        chips = data.real[split]
+        labels, trust = predict(model, stack(chips, "image"), batch_size)
+        truth = stack(chips, "mask")
+        border = np.where(near_border(truth), truth, NO_LABEL).astype(np.uint8)
+        counts = [count_table(labels, chips, split, reference) for reference in (truth, border)]
+        parts.append([*counts, calibration_table(labels, trust, chips, split)])
+        judged = labels if split == data.judged else judged
+    return [pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)], judged
 
 
 def run_row(
-    arm: Arm, seed: int, fold: int, pools: list[Pool], history: pd.DataFrame, seconds: float
+    arm: Arm, seed: int, fold: int, phases: Sequence[Phase], history: pd.DataFrame, seconds: float
 ) -> dict[str, object]:
-    """Return one row of the table 'runs'."""
-    sizes = {pool.name: len(pool.images) for pool in pools}
-    best = history.loc[history["val_miou"].idxmax()]
+    """Return one row of the table 'runs'; the checkpoint is one of the last training's."""
+    sizes = {pool.name: len(pool.images) for phase in phases for pool in phase.pools}
+    last = history[history["step"] > history["step"].max() - phases[-1].training.steps]
+    best = last.loc[last["val_miou"].idxmax()]
     return {
         "arm": arm.name, "seed": seed, "fold": fold, "real_chips": sizes.get("real", 0),
         "synthetic_chips": sizes.get(arm.source, 0), "seconds": seconds, "best_step": int(best["step"]),
         "val_miou": best["val_miou"],
     }  # fmt: skip
-
-
-def count_table(labels: np.ndarray, chips: pd.DataFrame, arm: str, seed: int, split: str) -> pd.DataFrame:
-    """Return rows of the table 'counts': one per chip and class."""
-    counts = count_chips(labels, stack(chips, "mask")).reshape(-1, 3)  # (n * 7, 3)
-    table = pd.DataFrame(counts, columns=["tp", "fp", "fn"])
-    return table.assign(
-        arm=arm, seed=seed, split=split,
-        chip_id=np.repeat(chips["chip_id"].to_numpy(), NUM_CLASSES),
-        block=np.repeat(chips["block"].to_numpy(), NUM_CLASSES),
-        **{"class": np.tile(np.arange(NUM_CLASSES), len(chips))},
-    )  # fmt: skip
 
 
 def run_arms(
@@ -216,6 +220,7 @@ def run_arms(
     """Train every arm with every seed.
 
     Args:
+        ratio: synthetic per real chip in the batches of arms that state none.
         progress: wraps the list of (arm, seed) pairs, e.g. ``tqdm``.
         kept: folder of finished trainings; one with the same settings, data and code is not repeated.
     """
@@ -226,104 +231,30 @@ def run_arms(
     return BenchmarkResult(*tables, labels)
 
 
+def run_networks(
+    networks: Sequence[str], arms: list[Arm], seeds: list[int], data: BenchmarkData, training: Training, *how
+) -> dict[str, BenchmarkResult]:
+    """Train the arms for further architectures; ``how`` as for :func:`run_arms`."""
+    return {
+        name: run_arms(arms, seeds, data, replace(training, architecture=name), *how) for name in networks
+    }
+
+
 def _run_once(arm, seed, data, training, ratio, device, kept: Path | None) -> BenchmarkResult:
+    phases = arm_phases(arm, data, training, ratio, seed)
     if kept is None:
-        return run_arm(arm, seed, data, training, ratio, device)
-    arrays = [array for pool in arm_pools(arm, data, ratio) for array in (pool.images, pool.masks)]
-    held_out = [stack(data.real[split], name) for split in ("val", "test") for name in ("image", "mask")]
-    settings = (arm, seed, data.fold, training, ratio, data.primary, device.type)
+        return run_arm(arm, seed, data, phases, device)
+    pools = [pool for phase in phases for pool in phase.pools]
+    arrays = [array for pool in pools for array in (pool.images, pool.masks)]
+    held_out = [stack(data.real[split], name) for split in data.held_out for name in ("image", "mask")]
+    settings = (
+        arm, seed, data.fold, data.held_out, data.primary, device.type, training_type(device, training.precision),
+        [phase.training for phase in phases], [pool.weight for pool in pools],
+    )  # fmt: skip
     path = kept / f"{run_key(settings, arrays + held_out)}.npz"
     found = load_run(path, TABLES)
     if found is not None:
         return BenchmarkResult(*(found[0][name] for name in TABLES), found[1])
-    run = run_arm(arm, seed, data, training, ratio, device)
+    run = run_arm(arm, seed, data, phases, device)
     save_run(path, {name: getattr(run, name) for name in TABLES}, run.labels)
     return run
-
-
-# --- reducing --------------------------------------------------------------------------------
-
-
-def scores(primary: Sequence[int]) -> dict[str, Score]:
-    """Return the set-level scores: primary (science rule 10), over all present classes, pooled rare."""
-    rare = [k for k in range(NUM_CLASSES) if k not in primary]
-    return {
-        "miou": partial(mean_iou, classes=primary),
-        "miou_all": mean_iou,
-        "rare_iou": partial(pooled_iou, classes=rare),
-    }
-
-
-def metric_rows(
-    study: str, counts: pd.DataFrame, arms: list[Arm], primary: Sequence[int], resamples: int
-) -> list[dict]:
-    """Reduce the counts of the test split to rows of the one table of numbers.
-
-    ``n`` is the number of test blocks (of labelled test pixels for ``iou``). Every interval
-    resamples blocks and seeds together; deltas are paired in both: ``delta_miou`` to the reference arm,
-    ``delta_miou_filter`` of a filtered arm to its unfiltered one. No verdict: that takes all folds.
-    """
-    names = [arm.name for arm in arms]
-    table = stack_counts(counts[counts["split"] == "test"], names)  # (arms, seeds, blocks, 7, 3)
-    rows = []
-    for metric, score in scores(primary).items():
-        rows += _rows(study, arms, metric, score_interval(table, score, resamples, STAGE), table)
-    for k, pixels in enumerate(class_pixels(table)):
-        values = score_interval(table, partial(mean_iou, classes=[k]), resamples, STAGE)
-        rows += _rows(study, arms, "iou", values, table, class_=CLASSES[k], n=int(pixels))
-    deltas = delta_interval(table, names.index(REFERENCE), scores(primary)["miou"], resamples, STAGE)
-    rows += _rows(study, arms, "delta_miou", deltas, table, skip=REFERENCE)
-    for arm in arms:
-        unfiltered = arm.name.removesuffix(f":{arm.filter}")
-        if arm.filter and unfiltered in names:
-            pair = table[[names.index(arm.name), names.index(unfiltered)]]
-            gain = delta_interval(pair, 1, scores(primary)["miou"], resamples, STAGE)[:1]
-            rows += _rows(study, [arm], "delta_miou_filter", gain, table)
-    return rows
-
-
-def _rows(
-    study: str, arms: list[Arm], metric: str, values: list[dict], table: np.ndarray, class_: str = "",
-    n: int | None = None, skip: str = "",
-) -> list[dict]:  # fmt: skip
-    about = {"class_": class_, "n": table.shape[2] if n is None else n, "seeds": table.shape[1]}
-    return [
-        metric_row(study, STAGE, metric, system=arm.system or REFERENCE, arm=arm.name, **about, **value)
-        for arm, value in zip(arms, values, strict=True)
-        if arm.name != skip
-    ]
-
-
-def class_pixels(table: np.ndarray) -> np.ndarray:
-    """Return the labelled pixels of each class in the split: (arms, seeds, blocks, 7, 3) to (7,)."""
-    return table[0, 0, :, :, 0].sum(0) + table[0, 0, :, :, 2].sum(0)
-
-
-def seed_scores(counts: pd.DataFrame, primary: Sequence[int]) -> pd.DataFrame:
-    """Return test mIoU over the primary classes per arm and seed: columns arm, seed, miou."""
-    test = counts[counts["split"] == "test"]
-    arms, seeds = list(dict.fromkeys(test["arm"])), sorted(test["seed"].unique())
-    values = mean_iou(stack_counts(test, arms).sum(2), primary)  # (arms, seeds)
-    return pd.DataFrame(
-        [(arm, seed, values[i, j]) for i, arm in enumerate(arms) for j, seed in enumerate(seeds)],
-        columns=["arm", "seed", "miou"],
-    )
-
-
-def chip_ranking(counts: pd.DataFrame, arm: str = REFERENCE) -> pd.Series:
-    """Return each test chip's pixel accuracy under one arm, all seeds pooled, worst first."""
-    chosen = counts[(counts["split"] == "test") & (counts["arm"] == arm)]
-    sums = chosen.groupby("chip_id")[["tp", "fn"]].sum()
-    return (sums["tp"] / (sums["tp"] + sums["fn"])).sort_values()
-
-
-def class_scores(counts: pd.DataFrame) -> pd.DataFrame:
-    """Return test IoU per arm, seed and class with the class's share of the labelled test pixels."""
-    test = counts[counts["split"] == "test"]
-    arms, seeds = list(dict.fromkeys(test["arm"])), sorted(test["seed"].unique())
-    table = stack_counts(test, arms)
-    share = class_pixels(table) / class_pixels(table).sum()
-    iou = class_iou(table.sum(2))  # (arms, seeds, 7)
-    index = pd.MultiIndex.from_product([arms, seeds, range(NUM_CLASSES)], names=["arm", "seed", "class"])
-    frame = pd.DataFrame({"iou": iou.ravel()}, index=index).reset_index()
-    return frame.assign(share=share[frame["class"]])

@@ -26,10 +26,10 @@ from groundsynth.models.labeller import (
     log_probabilities,
     score_pixels,
 )
+from groundsynth.models.reliability import BINS, count_bins, expected_error
 from groundsynth.seeds import rng
 
 STAGE = "04_label"
-BINS = 15  # equal bins of confidence
 RANGE = (0.05, 20.0)  # where the temperature is looked for
 MOST_PIXELS = 400_000  # drawn at random where validation has more
 
@@ -88,22 +88,10 @@ def reliability(scores: PixelScores, masks: np.ndarray, blocks: np.ndarray) -> n
     """
     names, place = np.unique(np.asarray(blocks), return_inverse=True)
     known = masks != NO_LABEL
-    bins = np.minimum((scores.confidence[known] * BINS).astype(int), BINS - 1)
     block = np.broadcast_to(place[:, None, None], masks.shape)[known]
-    cell = (block * NUM_CLASSES + scores.label[known]) * BINS + bins
-    size = len(names) * NUM_CLASSES * BINS
-    sums = [
-        np.bincount(cell, weights, size)
-        for weights in (None, scores.confidence[known], (scores.label == masks)[known])
-    ]
-    return np.stack(sums, -1).reshape(len(names), NUM_CLASSES, BINS, 3)
-
-
-def expected_error(counts: np.ndarray) -> np.ndarray:
-    """Return the expected calibration error in [0, 1]: (…, BINS, 3) to (…); NaN where nothing was counted."""
-    pixels = counts[..., 0].sum(-1)
-    gap = np.abs(counts[..., 1] - counts[..., 2]).sum(-1)
-    return np.divide(gap, pixels, out=np.full(np.shape(pixels), np.nan), where=pixels > 0)
+    cell, cells = block * NUM_CLASSES + scores.label[known], len(names) * NUM_CLASSES
+    right = (scores.label == masks)[known]
+    return count_bins(scores.confidence[known], right, cell, cells).reshape(len(names), NUM_CLASSES, BINS, 3)
 
 
 def calibration_rows(study: str, metric: str, counts: np.ndarray, split: str) -> list[dict]:

@@ -24,9 +24,9 @@ from scipy import ndimage
 from groundsynth.artifacts import metric_row
 from groundsynth.checks.agreement import map_kappas, random_partners
 from groundsynth.checks.resampling import bootstrap_interval
+from groundsynth.data.rare_objects import LEAST_PIXELS
 from groundsynth.legend import CLASSES, NUM_CLASSES, SHARE_COLUMNS, class_shares
 from groundsynth.models.asked import TOLD_COLUMNS
-from groundsynth.models.given_maps import LEAST_PIXELS
 from groundsynth.seeds import rng
 
 STAGE = "04_label"

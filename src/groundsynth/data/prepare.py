@@ -23,8 +23,9 @@ from groundsynth.data.blocks import (
     split_raster,
 )
 from groundsynth.data.chips import ChipRules
-from groundsynth.data.coverage import SCORED, suggest_side
+from groundsynth.data.coverage import SCORED, primary_classes, suggest_side
 from groundsynth.data.grids import align_scenes, pixel_metres
+from groundsynth.data.label_fraction import hide_labels
 from groundsynth.data.scene import Scene, Stretch, write_raster
 from groundsynth.data.sources import get_source
 from groundsynth.data.store import MEMORY, Raster, Store
@@ -60,7 +61,9 @@ def split_atlas(atlas: Atlas, options: Data, fold: int) -> tuple[pd.DataFrame, R
 
 def _divide(atlas: Atlas, options: Data, fold: int, block_metres: float | None) -> pd.DataFrame:
     blocks = atlas_blocks(atlas, options.chip_size, block_metres, options.min_labelled_eval)
-    return split_blocks(blocks, options.folds, fold, options.hidden_blocks, options.split_seed)
+    blocks = split_blocks(blocks, options.folds, fold, options.hidden_blocks, options.split_seed)
+    names = (options.split_seed, fold)
+    return hide_labels(blocks, options.label_fraction, primary_classes(blocks), *names)
 
 
 def chip_rules(options: Data) -> ChipRules:
@@ -183,6 +186,7 @@ def describe_data(
         ],
         "scenes": scenes,
         "primary_classes": primary,
+        "label_fraction": options.label_fraction,
         "absent": absent,
         "advice": advice,
         "notes": [note for spec in specs for note in (*spec.notes, *spec.same_grid.values())],

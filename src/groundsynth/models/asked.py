@@ -21,11 +21,11 @@ import pandas as pd
 import torch
 
 from groundsynth.config import ASK_NEEDS
+from groundsynth.data.rare_objects import LEAST_PIXELS, objects, rare_classes
 from groundsynth.data.turns import TURNS, turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NUM_CLASSES, SHARE_COLUMNS
 from groundsynth.models.conditions import Conditions
-from groundsynth.models.given_maps import LEAST_PIXELS, objects, rare_classes
 from groundsynth.models.sentence_tokens import MAX_TOKENS, token_states
 from groundsynth.seeds import derive_seed, rng
 

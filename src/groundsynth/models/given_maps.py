@@ -14,17 +14,16 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
+from groundsynth.data.rare_objects import LEAST_PIXELS, RARE_SHARE, chips_with_objects, objects
 from groundsynth.data.turns import TURNS, turn
 from groundsynth.errors import GroundsynthError
-from groundsynth.legend import CLASSES, NO_LABEL, count_classes
+from groundsynth.legend import CLASSES, NO_LABEL
 from groundsynth.models.denoiser import Denoiser
 from groundsynth.models.sampling import draw_maps, sample_pairs
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.seeds import derive_seed, rng
 
 ZOOM = (0.75, 1.5)  # range of the scale a map is stretched by, log-uniform
-RARE_SHARE = 0.05  # a class below this share of the labelled training pixels is rare
-LEAST_PIXELS = 6  # of a connected patch that counts as an object
 TRIES = 20  # donors tried before a map is given up on
 
 Row = tuple[str, int, np.ndarray]  # condition, condition_transform, map
@@ -78,20 +77,6 @@ def warp_map(labels: np.ndarray, degrees: float, zoom: float) -> np.ndarray:
     return ndimage.affine_transform(labels, back, middle - back @ middle, order=0, mode="mirror")
 
 
-def rare_classes(maps: np.ndarray) -> list[int]:
-    """Return the classes that maps (n, h, w) hold, but on less than 5 % of their labelled pixels."""
-    counts = count_classes(maps)
-    return [k for k in range(len(CLASSES)) if 0 < counts[k] < RARE_SHARE * counts.sum()]
-
-
-def objects(labels: np.ndarray, k: int) -> np.ndarray:
-    """Return where a map (h, w) holds connected patches of class ``k`` of at least 6 pixels, as bool."""
-    patches, _ = ndimage.label(labels == k)
-    sizes = np.bincount(patches.ravel())
-    sizes[0] = 0
-    return sizes[patches] >= LEAST_PIXELS
-
-
 def _edited(kind: str, numbers: list[int], generator: str, table: pd.DataFrame) -> list[Row]:
     edits: dict[str, Callable[..., tuple[str, np.ndarray]]] = {"transformed": _warp, "rare": _enrich}
     if kind != "training" and kind not in edits:
@@ -118,10 +103,7 @@ def _warp(labels, draw: np.random.Generator, *_) -> tuple[str, np.ndarray]:
 
 def _donors(table: pd.DataFrame) -> dict[int, np.ndarray]:
     """Return for each rare class the rows whose map holds an object of it."""
-    maps = np.stack(table["mask"])
-    found = {k: [i for i in np.flatnonzero((maps == k).any((1, 2))) if objects(maps[i], k).any()]
-             for k in rare_classes(maps)}  # fmt: skip
-    found = {k: np.array(rows) for k, rows in found.items() if rows}
+    found = chips_with_objects(np.stack(table["mask"]))
     if not found:
         raise GroundsynthError(
             f"layouts 'rare': no class covers less than {RARE_SHARE:.0%} of the training maps with a patch of "

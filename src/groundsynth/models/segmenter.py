@@ -24,6 +24,7 @@ from torch import nn
 from groundsynth.artifacts import atomic_path, read_json, remake_command, write_json
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, NUM_CLASSES, check_map, class_shares
+from groundsynth.models.device import training_type
 from groundsynth.models.encoder_weights import load_encoder
 from groundsynth.seeds import derive_seed, rng
 
@@ -53,19 +54,26 @@ class Training:
     weights: str | None = None
     class_weights: str = "none"
     patience: int | None = None
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
 class Pool:
     """Chips drawn together, and how often: a batch holds pools in proportion to their weights.
 
-    ``images`` (n, h, w, 3) uint8, ``masks`` (n, h, w) uint8 class codes, 255 = no label.
+    ``images`` (n, h, w, 3) uint8, ``masks`` (n, h, w) uint8 class codes, 255 = no label; ``chances`` (n,) says how
+    often each chip is drawn, to sum to 1, None = all alike.
     """
 
     name: str
     images: np.ndarray
     masks: np.ndarray
     weight: float = 1.0
+    chances: np.ndarray | None = None
+
+
+#: what may lay chips of a batch on one another: images, masks and a generator to new images and masks
+Mix = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 def make_pool(name: str, images: np.ndarray, masks: np.ndarray, weight: float = 1.0) -> Pool:
@@ -174,8 +182,13 @@ def pool_sizes(weights: list[float], batch_size: int, offset: float) -> np.ndarr
     return np.diff(np.floor(np.round(edges, 9) + offset).astype(int))
 
 
-def draw_batch(pools: list[Pool], batch_size: int, *names: object) -> tuple[np.ndarray, np.ndarray]:
+def draw_batch(
+    pools: list[Pool], batch_size: int, *names: object, mix: Mix | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return one augmented batch that depends on ``names`` alone.
+
+    Args:
+        mix: lays augmented chips on one another; chips are drawn and turned as without it.
 
     Returns:
         images (n, h, w, 3) uint8 and masks (n, h, w) uint8.
@@ -185,10 +198,16 @@ def draw_batch(pools: list[Pool], batch_size: int, *names: object) -> tuple[np.n
     chips = [
         augment(pool.images[i], pool.masks[i], random)
         for pool, size in zip(pools, sizes, strict=True)
-        for i in random.integers(len(pool.images), size=size)
+        for i in _draw_chips(pool, size, random)
     ]
-    images, masks = zip(*chips, strict=True)
-    return np.stack(images), np.stack(masks)
+    images, masks = (np.stack(part) for part in zip(*chips, strict=True))
+    return mix(images, masks, random) if mix else (images, masks)
+
+
+def _draw_chips(pool: Pool, size: int, random: np.random.Generator) -> np.ndarray:
+    if pool.chances is None:
+        return random.integers(len(pool.images), size=size)
+    return random.choice(len(pool.images), size, p=pool.chances)
 
 
 # --- training --------------------------------------------------------------------------------
@@ -246,10 +265,14 @@ def train_segmenter(
     names: tuple,
     device: torch.device,
     progress: Callable = iter,
+    start: Segmenter | None = None,
+    mix: Mix | None = None,
 ) -> tuple[Segmenter, pd.DataFrame]:
     """Train for a number of steps; return the checkpoint that scored best on validation.
 
-    With ``training.patience``, training ends once that many validations in a row brought no better score.
+    With ``training.patience``, training ends once that many validations in a row brought no better score. Where
+    ``training.precision`` is bfloat16 (or becomes it), the network computes in it and in channels-last order;
+    weights, loss and prediction stay float32.
 
     Args:
         pools: training chips; each batch mixes them by weight.
@@ -257,6 +280,9 @@ def train_segmenter(
         score: of the predicted validation labels (n, h, w) uint8; higher is better.
         names: seed the weights and every batch: same names, same run.
         progress: wraps the loop over steps, e.g. ``tqdm``.
+        start: a trained network to go on from, with a learning-rate schedule of its own and the mean and spread
+            of these chips learned anew; None begins with random weights.
+        mix: lays chips of a batch on one another (see :func:`draw_batch`).
 
     Returns:
         the model in evaluation mode, and its history: step, loss (mean since the last row), val_score.
@@ -271,6 +297,12 @@ def train_segmenter(
         model = build_segmenter(training.architecture, training.encoder)
         if training.weights:
             load_encoder(model, training.weights)
+        if start is not None:
+            model.load_state_dict(start.state_dict())
+            model.scale.reset_running_stats()
+        dtype = training_type(device, training.precision)
+        if dtype != torch.float32:
+            model = model.to(memory_format=torch.channels_last)
         model, weight = model.to(device), class_weights(pools, training.class_weights)
         weight = None if weight is None else weight.to(device)
         optimiser = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=1e-2)
@@ -278,8 +310,8 @@ def train_segmenter(
         for step in progress(range(1, training.steps + 1)):
             for group in optimiser.param_groups:
                 group["lr"] = training.learning_rate * rate_factor(step, training.steps)
-            batch = draw_batch(pools, training.batch_size, *names, step)
-            losses.append(_train_step(model, optimiser, batch, weight, step))
+            batch = draw_batch(pools, training.batch_size, *names, step, mix=mix)
+            losses.append(_train_step(model, optimiser, batch, weight, step, dtype))
             if step % training.validate_every == 0 or step == training.steps:
                 value = _validate(model, val_images, score, training.batch_size, step)
                 rows.append({"step": step, "loss": float(np.mean(losses)), "val_score": value})
@@ -305,14 +337,16 @@ def _validate(model: Segmenter, images: np.ndarray, score: Callable, batch_size:
 
 
 def _train_step(
-    model: Segmenter, optimiser: torch.optim.Optimizer, batch: tuple, weight: torch.Tensor | None, step: int
-) -> float:
+    model: Segmenter, optimiser: torch.optim.Optimizer, batch: tuple, weight: torch.Tensor | None, step: int,
+    dtype: torch.dtype,
+) -> float:  # fmt: skip
     model.train()
     images, masks = batch
     device = next(model.parameters()).device
     targets = torch.from_numpy(masks).long().to(device)  # (n, h, w)
     try:
-        logits = model(to_tensor(images).to(device))
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            logits = model(_ordered(to_tensor(images), dtype).to(device)).float()
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -329,6 +363,10 @@ def _train_step(
     loss.backward()
     optimiser.step()
     return loss.item()
+
+
+def _ordered(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return images if dtype == torch.float32 else images.contiguous(memory_format=torch.channels_last)
 
 
 # --- use -------------------------------------------------------------------------------------

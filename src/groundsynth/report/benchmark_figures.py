@@ -7,22 +7,31 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from groundsynth.arm_names import SELF_TRAINING, arm_parts
 from groundsynth.legend import CLASSES, colour_map
 from groundsynth.report.style import legend_handles, system_colour
 from groundsynth.report.tables import interval, pick, reading
 
 MARKS = {"real": "s", "synthetic": "o", "mixed": "D"}
+PARTS = {
+    "delta_interior_miou": "interior mIoU",
+    "delta_boundary_miou": "border mIoU",
+    "delta_class_precision": "precision",
+    "delta_class_recall": "recall",
+    "delta_ece": "calibration error",
+}
 
 
 def arm_kind(arm: str) -> str:
-    """Return ``real``, ``synthetic`` or ``mixed``.
+    """Return ``real`` (no synthetic chip), ``synthetic`` (no real one) or ``mixed``.
 
-    >>> arm_kind("real+joint")
-    'mixed'
+    >>> [arm_kind(arm) for arm in ("real+joint", "bridge:mask", "real@2", "real+cutmix", "synthetic:all")]
+    ['mixed', 'mixed', 'real', 'real', 'synthetic']
     """
-    if arm == "real":
+    parts = arm_parts(arm)
+    if parts["system"] in ("", SELF_TRAINING):
         return "real"
-    return "mixed" if arm.startswith("real+") else "synthetic"
+    return "synthetic" if parts["kind"] == "synthetic:" else "mixed"
 
 
 def delta_forest(metrics: pd.DataFrame) -> Figure:
@@ -44,11 +53,11 @@ def delta_forest(metrics: pd.DataFrame) -> Figure:
     return figure
 
 
-def seed_dots(scores: pd.DataFrame) -> Figure:
-    """Draw test mIoU per arm: one dot per seed, a bar at their mean.
+def seed_dots(scores: pd.DataFrame, ground: str = "test") -> Figure:
+    """Draw mIoU per arm: one dot per seed, a bar at their mean.
 
     Args:
-        scores: columns arm, seed, miou.
+        scores: columns arm, seed, miou; ground: what the chips are for, ``test`` or ``validation``.
     """
     arms = list(dict.fromkeys(scores["arm"]))
     figure, axis = plt.subplots(figsize=(8, 0.45 * len(arms) + 1.6))
@@ -56,18 +65,19 @@ def seed_dots(scores: pd.DataFrame) -> Figure:
         values = scores.loc[scores["arm"] == arm, "miou"]
         axis.plot(values, [y] * len(values), "o", color=system_colour(arm), ms=6, alpha=0.75)
         axis.plot([values.mean()] * 2, [y - 0.3, y + 0.3], color="#222222", lw=2)
-    axis.set(yticks=range(len(arms)), yticklabels=arms[::-1], xlabel="test mIoU, primary classes")
+    axis.set(yticks=range(len(arms)), yticklabels=arms[::-1], xlabel=f"{ground} mIoU, primary classes")
     axis.set_title("Every seed is a dot")
     return figure
 
 
-def iou_by_frequency(scores: pd.DataFrame) -> Figure:
+def iou_by_frequency(scores: pd.DataFrame, ground: str = "test") -> Figure:
     """Draw IoU per class and arm, classes ordered by their share of the labelled test pixels.
 
     Marks are means over seeds, lines run from the lowest to the highest seed.
 
     Args:
-        scores: columns arm, seed, class, iou, share; classes absent from the test split are left out.
+        scores: columns arm, seed, class, iou, share; classes absent from the split are left out.
+        ground: what the chips are for, ``test`` or ``validation``.
     """
     present = scores[scores["share"] > 0].sort_values("share")
     share = present.groupby("class", sort=False)["share"].first()
@@ -80,7 +90,9 @@ def iou_by_frequency(scores: pd.DataFrame) -> Figure:
         axis.vlines(x, by_class["min"], by_class["max"], color=system_colour(arm), lw=1.2)
         axis.plot(x, by_class["mean"], MARKS[arm_kind(arm)], color=system_colour(arm), ms=6, label=arm)
     axis.set_xticks(range(len(share)), [f"{CLASSES[k]}\n{part:.1%}" for k, part in share.items()])
-    axis.set(xlabel="share of the labelled test pixels", ylabel="IoU", ylim=(0, 1), title="Rare to common")
+    axis.set(
+        xlabel=f"share of the labelled {ground} pixels", ylabel="IoU", ylim=(0, 1), title="Rare to common"
+    )
     axis.grid(axis="x", visible=False)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     return figure
@@ -96,14 +108,14 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         axis.fill_between(curve.index, curve["min"], curve["max"], color=system_colour(arm), alpha=0.12, lw=0)
     axis.set(xlabel="optimiser step", ylabel="validation mIoU, primary classes", ylim=(0, None))
     axis.set_title("How the arms learn")
-    axis.legend(fontsize=9, ncols=2)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     return figure
 
 
 def prediction_panel(
     images: np.ndarray, truth: np.ndarray, labels: dict[str, np.ndarray], titles: list[str]
 ) -> Figure:
-    """Draw a few test chips with the reference map and every arm's labels.
+    """Draw a few chips with the reference map and every arm's labels.
 
     Args:
         images: (n, h, w, 3) uint8.
@@ -135,11 +147,93 @@ def ranked_rows(ranking: pd.Series) -> dict[str, str]:
     return {f"{name}\n{ranking[chip]:.0%} right": chip for name, chip in picked.items()}
 
 
-def benchmark_findings(metrics: pd.DataFrame) -> str:
-    """Return stage 07's findings as Markdown, every number read from its metrics."""
+def gain_parts(metrics: pd.DataFrame) -> Figure:
+    """Draw each arm's difference to ``real`` within classes, at their borders, in precision, recall and calibration.
+
+    Args:
+        metrics: rows of one regime; those of ``PARTS`` are drawn with their 95 % intervals.
+    """
+    arms = list(dict.fromkeys(pick(metrics, "delta_boundary_miou")["arm"]))[::-1]
+    figure, axes = plt.subplots(1, len(PARTS), figsize=(2.6 * len(PARTS), 0.4 * len(arms) + 1.8), sharey=True)
+    for axis, (metric, title) in zip(axes, PARTS.items(), strict=True):
+        for _, row in pick(metrics, metric).iterrows():
+            y, colour = arms.index(row["arm"]), system_colour(row["arm"])
+            axis.plot([100 * row["low"], 100 * row["high"]], [y, y], color=colour, lw=2)
+            axis.plot(100 * row["value"], y, MARKS[arm_kind(row["arm"])], color=colour, ms=6)
+        axis.axvline(0, color="#4d4d4d", lw=1)
+        axis.set_title(title, fontsize=10)
+    axes[0].set_yticks(range(len(arms)), arms)
+    figure.supxlabel("difference to real, points", fontsize=11)
+    return figure
+
+
+def gain_by_frequency(gains: pd.DataFrame) -> Figure:
+    """Draw each arm's difference in IoU per class, classes ordered by their share of the training pixels.
+
+    Args:
+        gains: columns arm, class, gain, share.
+    """
+    gains = gains.sort_values("share", kind="stable")
+    share = gains.groupby("class", sort=False)["share"].first()
+    arms = list(dict.fromkeys(gains["arm"]))
+    figure, axis = plt.subplots(figsize=(8.5, 4))
+    for arm in arms:
+        gain = gains[gains["arm"] == arm].set_index("class")["gain"].reindex(share.index)
+        axis.plot(
+            range(len(share)), 100 * gain, MARKS[arm_kind(arm)], ls="-", lw=0.8, ms=6, color=system_colour(arm),
+            label=arm,
+        )  # fmt: skip
+    axis.axhline(0, color="#4d4d4d", lw=1)
+    axis.set_xticks(range(len(share)), [f"{CLASSES[k]}\n{part:.1%}" for k, part in share.items()])
+    axis.set(xlabel="share of the labelled training pixels", ylabel="difference in IoU, points")
+    axis.set_title("Gains, from rare classes to common ones")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    return figure
+
+
+def bias_map(metrics: pd.DataFrame) -> Figure:
+    """Draw how much more (red) or less (blue) ground each arm gives each class than the reference map does.
+
+    Args:
+        metrics: rows of one regime; those of ``share_bias_pp`` are drawn.
+    """
+    rows = pick(metrics, "share_bias_pp")
+    table = rows.pivot_table(index="arm", columns="class", values="value", sort=False)[list(CLASSES)]
+    most = max(float(np.abs(table.to_numpy()).max()), 0.1)
+    figure, axis = plt.subplots(figsize=(9, 0.4 * len(table) + 1.6))
+    axis.imshow(table, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto")
+    for (i, j), value in np.ndenumerate(table.to_numpy()):
+        axis.text(j, i, f"{value:+.1f}".replace("-", "−"), ha="center", va="center", fontsize=9,
+                  color="white" if abs(value) > 0.6 * most else "#222")  # fmt: skip
+    axis.set_xticks(range(len(CLASSES)), CLASSES)
+    axis.set_yticks(range(len(table)), table.index)
+    axis.grid(visible=False)
+    axis.set_title("Named minus true share, percentage points")
+    return figure
+
+
+def changed_titles(change: pd.Series) -> list[str]:
+    """Return row titles for chips by how their pixel accuracy changes, e.g. ``+12 points``."""
+    return [f"{100 * value:+.0f} points".replace("-", "−") for value in change]
+
+
+def benchmark_findings(metrics: pd.DataFrame, ground: str = "test") -> str:
+    """Return stage 07's findings as Markdown, every number read from its metrics.
+
+    Args:
+        metrics: rows of one regime; ground: what its chips are for, ``test`` or ``validation``.
+    """
     real = pick(metrics, "miou", arm="real").iloc[0]
-    lines = [f"- `real` alone: test mIoU over the primary classes {interval(real)} (n = {real['n']} blocks)."]
+    lines = [
+        f"- `real` alone: {ground} mIoU over the primary classes {interval(real)} (n = {real['n']} blocks)."
+    ]
     for _, row in pick(metrics, "delta_miou").iterrows():
         reads = reading(row.to_frame().T)
         lines.append(f"- `{row['arm']}`: {interval(row, 100, 1, sign=True)} points against `real`: {reads}.")
+    for _, row in pick(metrics, "gain_frequency_correlation").iterrows():
+        if arm_kind(row["arm"]) == "mixed" and pd.notna(row["value"]):
+            lines.append(
+                f"- `{row['arm']}`: rank correlation of the gain with how common a class is {interval(row, 1, 2)} "
+                f"({row['n']} classes; below 0, rare ones gain most)."
+            )
     return "\n".join([*lines, "", "One fold and one generator: effects with intervals, **no verdict**."])

@@ -6,6 +6,7 @@ the report and a published study show the same words.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -35,6 +36,7 @@ SYSTEM_COLOURS = {
     "spade": "#e69f00",
     "joint_gan": "#56b4e9",
     "self_training": "#8c6d31",
+    "all": "#6a51a3",
 }
 
 sns.set_theme(
@@ -59,10 +61,10 @@ sns.set_theme(
 def system_colour(name: str) -> str:
     """Return the colour of a system or of an arm: ``real+joint`` has the colour of ``joint``.
 
-    >>> system_colour("synthetic:mask") == SYSTEM_COLOURS["mask"]
+    >>> system_colour("synthetic:mask") == system_colour("mix:mask@25") == SYSTEM_COLOURS["mask"]
     True
     """
-    parts = name.replace(":", "+").split("+")
+    parts = re.split(r"[:+@]", name)
     known = [part for part in reversed(parts) if part in SYSTEM_COLOURS]
     return SYSTEM_COLOURS[known[0]] if known else "#8c8c8c"
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from groundsynth.arm_names import SELF_TRAINING, arm_parts
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_json, read_table, write_table
 from groundsynth.config import STAGES, Study
 from groundsynth.errors import GroundsynthError
@@ -228,7 +229,7 @@ def reading(delta: pd.DataFrame) -> str:
 def claim_sentence(metrics: pd.DataFrame, study: str, folds: int = 1) -> str:
     """Return the study's one sentence, with every number read from the table."""
     mixed = pick(metrics, "delta_miou")
-    mixed = mixed[mixed["arm"].str.startswith("real+")].reset_index(drop=True)
+    mixed = mixed[mixed["arm"].map(_adds_synthetic).astype(bool)].reset_index(drop=True)
     if mixed.empty:
         return f"Study '{study}' has no benchmark of mixed training yet."
     cells = [
@@ -242,6 +243,12 @@ def claim_sentence(metrics: pd.DataFrame, study: str, folds: int = 1) -> str:
         "Adding synthetic chips to the real ones changes a segmenter's mIoU by "
         f"{_listed(cells)} percentage points (95 % intervals; {count}; {verdict})."
     )
+
+
+def _adds_synthetic(arm: str) -> bool:
+    """Say whether an arm lays generated chips beside the real ones; classical augmentation does not."""
+    parts = arm_parts(arm)
+    return parts["kind"] == "real+" and parts["system"] != SELF_TRAINING
 
 
 def _listed(words: list[str]) -> str:

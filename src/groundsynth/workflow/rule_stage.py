@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from groundsynth.config import CERTIFIED_SETS, Study
+from groundsynth.arm_names import CERTIFIED_SETS, arm_parts
+from groundsynth.config import Study
 from groundsynth.paths import project_root
 from groundsynth.systems import drawn_pairs
 from groundsynth.workflow.code_inputs import code_hash, module_files, package_files
@@ -56,8 +57,15 @@ class RuleStage:
     @property
     def certificates(self) -> list[str]:
         """Stage 06's certificates, if an arm of the benchmark chooses its chips by them."""
-        chosen = [arm.rpartition(":")[2] for arm in self.study.benchmark.arms]
-        return [self.path("certificate.csv")] if set(chosen) & set(CERTIFIED_SETS) else []
+        benchmark = self.study.benchmark
+        arms = [*benchmark.arms, *(benchmark.network_arms if benchmark.networks else [])]
+        chosen = {arm_parts(arm)["filter"] for arm in arms}
+        return [self.path("certificate.csv")] if chosen & set(CERTIFIED_SETS) else []
+
+    @property
+    def network_counts(self) -> list[str]:
+        """Stage 07's counts of further networks, one file each."""
+        return [self.path(f"counts_{name}.csv") for name in self.study.benchmark.networks]
 
     @property
     def blind_labels(self) -> list[str]:

@@ -1,0 +1,34 @@
+"""Which classes are rare, and which of their patches are large enough to be objects on the ground."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from groundsynth.legend import CLASSES, count_classes
+
+RARE_SHARE = 0.05  # a class below this share of the labelled training pixels is rare
+LEAST_PIXELS = 6  # of a connected patch that counts as an object
+
+
+def rare_classes(maps: np.ndarray) -> list[int]:
+    """Return the classes that maps (n, h, w) hold, but on less than 5 % of their labelled pixels."""
+    counts = count_classes(maps)
+    return [k for k in range(len(CLASSES)) if 0 < counts[k] < RARE_SHARE * counts.sum()]
+
+
+def objects(labels: np.ndarray, k: int) -> np.ndarray:
+    """Return where a map (h, w) holds connected patches of class ``k`` of at least 6 pixels, as bool."""
+    patches, _ = ndimage.label(labels == k)
+    sizes = np.bincount(patches.ravel())
+    sizes[0] = 0
+    return sizes[patches] >= LEAST_PIXELS
+
+
+def chips_with_objects(maps: np.ndarray) -> dict[int, np.ndarray]:
+    """Return for each rare class the numbers of the maps (n, h, w) that hold an object of it; classes without are left out."""
+    found = {
+        k: [i for i in np.flatnonzero((maps == k).any((1, 2))) if objects(maps[i], k).any()]
+        for k in rare_classes(maps)
+    }
+    return {k: np.array(rows) for k, rows in found.items() if rows}
