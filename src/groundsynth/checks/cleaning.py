@@ -23,6 +23,7 @@ from groundsynth.checks.agreement import random_partners
 from groundsynth.checks.claims import FALSE, TRUE, check_captions
 from groundsynth.checks.contrastive import exchange_classes
 from groundsynth.checks.resampling import bootstrap_interval
+from groundsynth.data.pair_list import DROPPED
 from groundsynth.data.turns import turn
 from groundsynth.legend import CLASSES
 from groundsynth.models.contrastive import ContrastiveModel, Pairs
@@ -32,7 +33,7 @@ from groundsynth.seeds import rng
 STAGE = "06_ground"
 SCENE_TYPES = 4
 LEAST_WINDOWS = 10  # of validation a scene type needs for a threshold of its own
-KEPT, REWRITTEN, DROPPED = "keep", "rewritten", "drop"
+KEPT, REWRITTEN = "keep", "rewritten"
 
 #: changes that DLDC reports of a generator trained on cleaned pairs, against none or against uncleaned ones
 PUBLISHED = pd.DataFrame(

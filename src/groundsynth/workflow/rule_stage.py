@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from groundsynth.config import CERTIFIED_SETS, Study
+from groundsynth.data.pair_list import list_files
 from groundsynth.paths import project_root
 from groundsynth.systems import drawn_pairs
 from groundsynth.workflow.code_inputs import code_hash, module_files, package_files
@@ -58,6 +59,13 @@ class RuleStage:
         """Stage 06's certificates, if an arm of the benchmark chooses its chips by them."""
         chosen = [arm.rpartition(":")[2] for arm in self.study.benchmark.arms]
         return [self.path("certificate.csv")] if set(chosen) & set(CERTIFIED_SETS) else []
+
+    @property
+    def given(self) -> list[str]:
+        """What a generator's training is given besides the chips: a keep list with its maps, weights to begin with."""
+        start = self.study.generator.start
+        weights = [f"{start}/{name}" for name in ("denoiser.json", "denoiser.safetensors")] if start else []
+        return [*list_files(self.study.generator.pairs), *weights]
 
     @property
     def blind_labels(self) -> list[str]:
