@@ -54,7 +54,7 @@ def train_generator(
     """
     if settings.policy in GENERATORS:
         return train_gan(images, maps, gan, checkpoints, device)
-    kept = checkpoints if start is None else checkpoints / f"from-{_hash_weights(start)}"
+    kept = checkpoints if start is None else checkpoints / f"from-{hash_weights(start)}"
     return train_denoiser(images, maps, settings, kept, device, captions=captions, start=start)
 
 
@@ -88,7 +88,7 @@ def load_start(folder: str | Path | None, settings: TrainingSettings, size: int)
     return model
 
 
-def _hash_weights(model: nn.Module) -> str:
+def hash_weights(model: nn.Module) -> str:
     """Return 16 hex digits that change with any weight."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

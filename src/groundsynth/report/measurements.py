@@ -32,6 +32,7 @@ MEASUREMENTS = {
     "compare-labellers": Measurement("labellers", "Which network labels best?"),
     "compare-contrastive": Measurement("contrastive", "Do images and words gain from synthetic pairs?"),
     "clean-captions": Measurement("cleaning", "Are wrong captions found?"),
+    "compare-cleaned": Measurement("cleaned_training", "Is a generator better for cleaned captions?"),
     "detect": Measurement("authenticity", "Can synthetic chips be told from real ones?"),
     "check-marks": Measurement("marks", "Are marks of origin found, and faults reported?"),
     "human-rating": Measurement("human_rating", "What do people see?"),

@@ -85,7 +85,7 @@ def clean_captions(
     ground = read_ground(study, fold, writer)
     kept = results_dir(study.study) / "checkpoints" / "contrastive"
     train = partial(train_once, kept=kept, device=pick_device(study.device))
-    val = _validation_pairs(ground.val, writer)
+    val = validation_pairs(ground.val, writer)
     rows = []
     for rate in progress(rates):
         described, wrong = plant_errors(ground.maps, rate, fold)
@@ -133,7 +133,7 @@ class Cleaned:
     round_of: np.ndarray
 
 
-def _validation_pairs(held: HeldOut, writer: object) -> dict[str, tuple[Pairs, np.ndarray]]:
+def validation_pairs(held: HeldOut, writer: object) -> dict[str, tuple[Pairs, np.ndarray]]:
     """Return validation windows with right and with wrong captions, and the maps these are written from."""
     maps = {"right": held.maps, "wrong": plant_errors(held.maps, 1.0, "val")[0]}
     return {name: (make_pairs(held.images, m, writer, ("val",), WORDINGS), m) for name, m in maps.items()}
