@@ -299,7 +299,7 @@ def wait_until(done, process: subprocess.Popen | None = None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, "authenticity"])
 def test_a_notebook_opened_alone_runs_top_to_bottom(study, tmp_path, stage):
     """As *Run All* in JupyterLab: defaults of its parameters cell, its own folder as working folder."""
     before = {path: path.stat().st_mtime_ns for path in (study.project / "results" / "smoke").rglob("*.csv")}

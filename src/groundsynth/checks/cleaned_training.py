@@ -85,8 +85,8 @@ def generator_rows(
             about = dict(arm=f"{CLEANED}-{arm}", regime=regime)
             rows.append(row(f"delta_{name}", **about, **_over_blocks(change, groups, name)))
             if name == "image_text_score":
-                ratio = partial(_ratio, own[CLEANED], own[arm])
-                rows.append(row("image_text_change", **about, **_over_blocks(ratio, groups, name)))
+                change = _over_blocks(partial(_ratio, own[CLEANED], own[arm]), groups, name)
+                rows += [row("image_text_change", **about, **change)] if np.isfinite(change["value"]) else []
     return rows + distance_rows(row, asked, drawn, regime, subsets, seed)
 
 

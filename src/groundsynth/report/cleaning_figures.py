@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from groundsynth.checks.cleaning import PUBLISHED
 from groundsynth.legend import colour_map
+from groundsynth.report.tables import interval
 
 MEASURES = {
     "delta_share_skill": "skill of class shares",
@@ -42,8 +43,9 @@ def plot_generators(metrics: pd.DataFrame) -> Figure:
             _whisker(ax, place, rows[rows["arm"] == arm].iloc[0], colour)
         ax.axhline(0, color="#4d4d4d", lw=1)
         ax.set_xticks(
-            range(len(COLOURS)), [arm.removeprefix("cleaned-").replace("_", " ") for arm in COLOURS]
+            range(len(COLOURS)), [arm.removeprefix("cleaned-").replace("_", "\n") for arm in COLOURS]
         )
+        ax.tick_params(labelsize=8)
         ax.set(xlim=(-0.6, len(COLOURS) - 0.4))
         ax.set_title(textwrap.fill(MEASURES[name], 20), fontsize=9)
     axes[0].set_ylabel("cleaned minus …")
@@ -67,9 +69,53 @@ def _plot_changes(ax: plt.Axes, metrics: pd.DataFrame) -> None:
         for _, other in known.iterrows():
             ax.annotate(other["change"], (place + 0.32, other["value"]), fontsize=7, va="center")
     ax.axhline(0, color="#4d4d4d", lw=1)
-    ax.set_xticks(range(len(CHANGES)), [textwrap.fill(name, 9) for name in CHANGES.values()], fontsize=8)
+    ax.set_xticks(range(len(CHANGES)), [name.replace(" ", "\n") for name in CHANGES.values()])
+    ax.tick_params(labelsize=8)
     ax.set(xlim=(-0.5, len(CHANGES) - 0.1))
     ax.set_title("relative change\n(hollow: published)", fontsize=9)
+
+
+def plot_planted(metrics: pd.DataFrame) -> Figure:
+    """Draw how well planted errors are found, by their share: the filter's AUC, and what was removed.
+
+    Args:
+        metrics: from ``clean-captions``.
+    """
+    rows = metrics[metrics["regime"].str.fullmatch(r"planted=\d+%")]
+    rows = rows.assign(rate=rows["regime"].str.extract(r"(\d+)%")[0].astype(float))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.2))
+    _curve(left, rows[rows["metric"] == "cleaning_auc"], "#0072b2", "score of the filter")
+    left.axhline(0.5, color="#8c8c8c", lw=1, ls="--")
+    for arm, colour in (("wrong", "#d55e00"), ("right", "#009e73")):
+        _curve(
+            right, rows[(rows["metric"] == "removed_share") & (rows["arm"] == arm)], colour, f"{arm} captions"
+        )
+    left.set(xlabel="captions made wrong, %", ylabel="AUC, right over wrong")
+    right.set(xlabel="captions made wrong, %", ylabel="share not kept as it was", ylim=(-0.03, 1.03))
+    right.legend(fontsize=9)
+    return figure
+
+
+def _curve(ax: plt.Axes, rows: pd.DataFrame, colour: str, name: str) -> None:
+    rows = rows.sort_values("rate")
+    value = rows["value"].to_numpy(float)
+    spans = np.abs(rows[["low", "high"]].to_numpy(float).T - value)
+    ax.errorbar(rows["rate"], value, spans, marker="o", capsize=3, color=colour, label=name)
+
+
+def scene_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the cleaning ratio per scene type and share of planted errors: what was not kept of each.
+
+    Args:
+        metrics: from ``clean-captions``.
+
+    Returns:
+        columns planted, scenes, captions (wrong or right), removed, n.
+    """
+    rows = metrics[(metrics["metric"] == "removed_share") & metrics["regime"].str.contains(";scenes=")]
+    parts = rows["regime"].str.extract(r"planted=(?P<planted>[^;]+);scenes=(?P<scenes>.+)")
+    about = rows.assign(captions=rows["arm"], removed=[interval(row, digits=2) for _, row in rows.iterrows()])
+    return pd.concat([parts, about[["captions", "removed", "n"]]], axis=1).reset_index(drop=True)
 
 
 def plot_same_captions(
