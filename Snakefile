@@ -1,5 +1,6 @@
 # The whole study: snakemake --cores all
 # Another study:   snakemake --cores all --configfile config/smoke.yaml
+from groundsynth.report.measurements import measured_tables
 from groundsynth.workflow.study_config import check_study
 from groundsynth.workflow.rule_stage import RuleStage, closing_words, page_code
 

@@ -92,7 +92,7 @@ def test_cleaning_finds_errors_and_mends_captions():
     ground = cleaning_study.Ground(ids, images, maps, blocks, readings, val, None)
     writer, described = OneWord(), cleaning_study.plant_errors(maps, 0.25, 0)[0]
     wrong = (described != maps).any((1, 2))
-    pairs = cleaning_study._validation_pairs(val, writer)
+    pairs = cleaning_study.validation_pairs(val, writer)
     seen = cleaning_study.clean(ground, described, pairs, writer, PLAN, lambda *_: KnowsColours())
     np.testing.assert_array_equal(seen.round_of != 0, wrong)
     assert {1, 2} <= set(seen.round_of[wrong])

@@ -51,6 +51,7 @@ from groundsynth.data.marks import (
     xmp_packet,
 )
 from groundsynth.errors import GroundsynthError
+from groundsynth.report.measurements import measured_folders
 from groundsynth.workflow.export_chips import export_chips
 
 IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
@@ -282,6 +283,16 @@ def test_who_rewrites_files_and_list_is_found_by_the_anchor(project, signed, tmp
     listed = signed / "files.csv"
     listed.write_text(listed.read_text().replace("joint0", "joint9", 1))
     assert check_folder(signed).iloc[0]["verdict"] == TAMPERED
+
+
+def test_a_trial_on_a_study_s_own_export_joins_its_measurements(project, signed):
+    export = project["root"] / "results" / "smoke" / "export"
+    shutil.copytree(signed, export)
+    assert main(["check-marks", str(export)]) == 0
+    assert measured_folders(export.parent) == []
+    assert main(["check-marks", str(export), "--trial"]) == 0
+    (found,) = measured_folders(export.parent)
+    assert (found.tag, found.path) == ("command=check-marks", export.parent / "marks")
 
 
 def test_the_commands_tell_and_fail(project, signed, tmp_path, capsys):

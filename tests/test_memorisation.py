@@ -21,7 +21,7 @@ from groundsynth.checks.memorisation import (
     turn_and_flip,
     unit_vectors,
 )
-from groundsynth.checks.patches import index_patches, nearest_patches, standard_pose, tiles
+from groundsynth.checks.patches import index_patches, nearest_patches, patch_pairs, standard_pose, tiles
 from groundsynth.checks.territory import Territory, held_out_windows, read_territory, training_windows
 from groundsynth.data.blocks import HIDDEN, NO_SPLIT, TRAIN, VAL
 from groundsynth.errors import GroundsynthError
@@ -183,6 +183,9 @@ def test_collages_of_patches_are_found_and_held_out_ground_is_not(territory, ind
     held_out = territory.cut(held_out_windows(territory, SIZE, 24, 0), SIZE)
     collages = patched_images(held_out, territory, 0)
     assert nearest_patches(collages, patches).max() < 0.05 < 0.1 < nearest_patches(held_out, patches).min()
+    for images in (collages, held_out):  # the pairs shown are those that were measured
+        own, known = (unit_vectors(pieces) for pieces in patch_pairs(images, patches))
+        np.testing.assert_allclose(1 - (own * known).sum(1), nearest_patches(images, patches), atol=1e-5)
     assert nearest_windows(collages, index)[0].min() > 0.1  # whole windows do not see them
 
 

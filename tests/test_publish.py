@@ -1,5 +1,6 @@
 """Pages without script or network, and published studies that are whole and name no machine."""
 
+import base64
 import re
 
 import nbformat
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 from small_study import finish_report, make_run, make_study
 
-from groundsynth.artifacts import encode_png, read_json, read_table
+from groundsynth.artifacts import encode_png, metric_row, read_json, read_table, write_metrics
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import COLOURS
@@ -75,6 +76,62 @@ def test_publishing_is_whole_and_can_be_repeated(results):
         assert (target / "09_report" / link).is_file(), link
     assert not list(target.rglob("*.parquet")) + list(target.rglob("*.ipynb"))
     assert "CC BY-SA 3.0" in (target.parent / "LICENSE-DATA").read_text()
+
+
+def leave_measurement(results):
+    """Leave what a command leaves: numbers, a figure with its caption, a small table, and what is not for others."""
+    folder = results / "sampling_curve" / "unified-s0-joint"
+    row = metric_row("smoke", "03_generate", "sampling_speedup", 50.0, system="joint", regime="steps=8")
+    write_metrics([row], folder / "metrics.csv")
+    picture = np.random.default_rng(1).integers(0, 255, (40, 60, 3)).astype(np.uint8)
+    (folder / "curve.png").write_bytes(encode_png(picture))
+    (folder / "curve.txt").write_text("Quality by steps.\n")
+    for name in ("curve.csv", "answers.csv"):
+        (folder / name).write_text("a\n1\n")
+    return folder.relative_to(results)
+
+
+def test_what_a_command_measured_after_the_study_is_published_and_shown(results):
+    place = leave_measurement(results)  # the gathered table does not know it yet
+    target = publish_study("smoke")
+    row = tables.pick(read_table(target / "metrics.csv", "metrics"), "sampling_speedup").iloc[0]
+    assert (row["value"], row["regime"]) == (50, "steps=8;command=sampling-curve;run=unified-s0-joint")
+    copied = {path.name for path in (target / place).iterdir()}
+    assert copied == {"metrics.csv", "curve.csv", "curve.png", "curve.txt"}
+    html = (target / "09_report" / "index.html").read_text()
+    assert html.index("<h2>Further measurements</h2>") < html.index("How many steps does sampling need")
+    for link in re.findall(r'(?:href|src)="([^"]+)"', html):
+        assert (target / "09_report" / link).is_file(), link
+    assert f'src="../{place}/curve.png"' in html
+    gallery = (target.parent / "README.md").read_text()
+    assert (
+        f"### Further measurements\n\n**How many steps does sampling need, and which solver?** ([`sampling-curve`](smoke/{place}/metrics.csv), unified-s0-joint)"
+        in gallery
+    )
+    assert f"](smoke/{place}/curve.png)\n\n*Quality by steps.*" in gallery
+
+
+def test_without_measurements_there_is_no_heading_for_them(results):
+    target = publish_study("smoke")
+    assert "Further measurements" not in (target / "09_report" / "index.html").read_text()
+    assert "Further measurements" not in (target.parent / "README.md").read_text()
+
+
+def test_a_page_links_to_a_figure_that_is_saved_and_holds_any_other(results):
+    folder = tables.folders_of(load_study(find_config("smoke")), results)[0]
+    picture = base64.b64decode(
+        nbformat.read(folder.path / f"{folder.stage}.ipynb", 4).cells[1].outputs[1]["data"]["image/png"]
+    )
+    page = results / "09_report" / "pages" / "01_prepare_data-0.html"
+    build_pages("smoke")
+    assert "data:image/" in page.read_text()
+    (folder.path / "scene.png").write_bytes(picture)
+    target = publish_study("smoke")
+    copy = target / page.relative_to(results)
+    assert "data:image/" not in copy.read_text()
+    (address,) = re.findall(r'<img[^>]* src="([^"]+)"', copy.read_text())
+    assert (copy.parent / address).resolve() == (target / "01_prepare_data" / "fold0" / "scene.png").resolve()
+    assert (copy.parent / address).is_file()
 
 
 def test_only_the_laptop_study_renews_the_readme(results, tmp_path, monkeypatch):

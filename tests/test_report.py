@@ -1,5 +1,7 @@
 """The one table of numbers, the tables cut from it, and the figures drawn from it."""
 
+from types import SimpleNamespace
+
 import matplotlib as mpl
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_table, write_
 from groundsynth.config import load_study, validate_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.report import report_figures, tables
+from groundsynth.report.measurements import MEASUREMENTS
 from groundsynth.report.provenance import config_hash, find_config, provenance
 from groundsynth.report.style import plt
 
@@ -75,6 +78,63 @@ def test_folds_are_told_apart_by_regime(results):
     table = tables.gather_metrics("smoke", both)
     assert set(table.loc[table["metric"] == "miou", "regime"]) == {"fold=0"}
     assert set(table.loc[table["metric"] == "x", "regime"]) == {"fold=1"}
+
+
+def measure(results, path, *rows):
+    made = [metric_row("smoke", "03_generate", "kid", value, system="real", regime=r) for value, r in rows]
+    write_metrics(made, results / path / "metrics.csv")
+
+
+def test_what_commands_measured_joins_the_table_under_their_names(results):
+    own = gathered()
+    measure(results, "sampling_curve/unified-s0-joint", (0.1, ""), (0.2, "steps=8"))
+    measure(results, "routes", (0.3, ""))
+    measure(results, "routes/fold1", (0.4, ""))
+    measure(results, "routes/samples/deeper", (0.5, ""))
+    measure(results, "scratch", (0.6, ""))
+    study = smoke()
+    table = tables.gather_metrics("smoke", tables.folders_of(study, results), results)
+    found = table[table["stage"].eq("03_generate") & table["metric"].eq("kid")].set_index("regime")["value"]
+    assert found.to_dict() == {
+        "command=sampling-curve;run=unified-s0-joint": 0.1,
+        "steps=8;command=sampling-curve;run=unified-s0-joint": 0.2,
+        "command=compare-routes": 0.3,
+        "command=compare-routes;run=fold1": 0.4,
+    }
+    pd.testing.assert_frame_equal(tables.of_stages(table), own)
+
+
+def test_a_table_takes_what_commands_measured_since(results):
+    measure(results, "routes", (0.3, ""))
+    table = tables.gather_metrics("smoke", tables.folders_of(smoke(), results), results)
+    measure(results, "routes", (0.7, ""))
+    measure(results, "authenticity", (0.8, ""))
+    renewed = tables.renew_measured("smoke", table, results)
+    named = renewed[renewed["regime"].str.contains("command=")].set_index("regime")["value"]
+    assert named.to_dict() == {"command=compare-routes": 0.7, "command=detect": 0.8}
+    assert len(renewed) == len(table) + 1
+    measure(results, "authenticity", (0.8, ""), (0.9, ""))
+    with pytest.raises(GroundsynthError, match=r"repeat a key.*kid.*the command that writes it twice"):
+        tables.renew_measured("smoke", table, results)
+
+
+def test_every_measurement_is_a_command_that_writes_there_by_itself(monkeypatch, tmp_path):
+    """The option is left out, and where the command would write is asked of the function they all use."""
+    import argparse
+
+    from groundsynth.__main__ import build_parser, folder_of
+
+    monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
+    (commands,) = [a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    for name, measurement in MEASUREMENTS.items():
+        if name == "human-rating":  # a notebook
+            continue
+        (output,) = [a for a in commands.choices[name]._actions if a.dest == "output"]
+        assert output.default is None
+        assert f"results/<study>/{measurement.folder}" in output.help
+        folder = folder_of(SimpleNamespace(output=None, fold=1), SimpleNamespace(study="s"), name)
+        assert folder == tmp_path / "results" / "s" / measurement.folder / "fold1"
+    assert len({m.folder for m in MEASUREMENTS.values()}) == len(MEASUREMENTS)
 
 
 def test_the_published_copy_serves_where_results_are_missing(results):

@@ -25,6 +25,7 @@ from study_commands import (
     command,
 )
 
+from groundsynth.artifacts import metric_row, write_metrics
 from groundsynth.config import STAGES, load_study
 from groundsynth.workflow.code_inputs import package_files
 from groundsynth.workflow.parameters import notebook_parameters
@@ -188,6 +189,16 @@ def test_a_changed_setting_reruns_its_stage_and_what_follows(study, edited):
     assert planned(study.project) == {"ground", "report", "pages", "all"}
 
 
+def test_what_a_command_measured_reruns_the_report_alone(study):
+    folder = study.project / "results" / "smoke" / "authenticity"
+    write_metrics([metric_row("smoke", "06_ground", "detector_auc", 0.9)], folder / "metrics.csv")
+    try:
+        assert planned(study.project) == {"report", "pages", "all"}
+    finally:
+        shutil.rmtree(folder)
+    assert planned(study.project) == set()
+
+
 def test_a_changed_plan_of_minutes_reruns_no_notebook(study, edited):
     edited("config/smoke.yaml", "01_prepare_data: 0.5", "01_prepare_data: 0.6")
     assert planned(study.project) == set()
@@ -288,7 +299,7 @@ def wait_until(done, process: subprocess.Popen | None = None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, "authenticity"])
 def test_a_notebook_opened_alone_runs_top_to_bottom(study, tmp_path, stage):
     """As *Run All* in JupyterLab: defaults of its parameters cell, its own folder as working folder."""
     before = {path: path.stat().st_mtime_ns for path in (study.project / "results" / "smoke").rglob("*.csv")}
@@ -320,6 +331,8 @@ def test_ten_thousand_samples_are_grounded_in_ten_minutes(study):
         "--samples",
         "1000",
         "10000",
+        "--output",
+        "results/scratch/ground_scale",
     )
     metrics = pd.read_csv(study.project / "results" / "scratch" / "ground_scale" / "metrics.csv")
     found = metrics.pivot_table("value", "n", "metric")

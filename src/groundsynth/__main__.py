@@ -6,8 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from groundsynth.errors import GroundsynthError
+
+if TYPE_CHECKING:
+    from groundsynth.config import Study
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     scale.add_argument("--samples", type=int, nargs="+", default=[1000, 2500, 10_000])
     scale.add_argument("--fold", type=int, default=0)
     scale.add_argument("--threads", type=int, default=2)
-    scale.add_argument("--output", type=Path, default=Path("results/scratch/ground_scale"), help="folder")
+    scale.add_argument("--output", type=Path, help="folder; results/<study>/ground_scale by default")
     scale.set_defaults(command=scale_command)
 
     curve = commands.add_parser(
@@ -89,7 +93,9 @@ def build_parser() -> argparse.ArgumentParser:
     curve.add_argument(
         "--images-per-map", type=int, default=4, help="for system mask; above 1 gives diversity"
     )
-    curve.add_argument("--output", type=Path, default=Path("results/scratch/sampling_curve"), help="folder")
+    curve.add_argument(
+        "--output", type=Path, help="folder; results/<study>/sampling_curve/<generator>-<system> by default"
+    )
     curve.set_defaults(command=sampling_command)
 
     obedience = commands.add_parser(
@@ -110,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     obedience.add_argument("--images-per-map", type=int, default=4, help="2 or more, for diversity")
     obedience.add_argument("--maps", type=int, help="most layouts per split; all if left out")
-    obedience.add_argument("--output", type=Path, default=Path("results/scratch/obedience"), help="folder")
+    obedience.add_argument("--output", type=Path, help="folder; results/<study>/obedience by default")
     obedience.set_defaults(command=obedience_command)
 
     routes = commands.add_parser(
@@ -125,7 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     routes.add_argument("--generator", default="unified-s0")
     routes.add_argument("--fold", type=int, default=0)
     routes.add_argument("--samples", type=int, default=128, help="pairs per route")
-    routes.add_argument("--output", type=Path, default=Path("results/scratch/routes"), help="folder")
+    routes.add_argument("--output", type=Path, help="folder; results/<study>/routes by default")
     routes.set_defaults(command=routes_command)
 
     double = commands.add_parser(
@@ -142,9 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
     double.add_argument("--generator", default="unified-s0")
     double.add_argument("--system", default="joint")
     double.add_argument("--samples", type=int, default=128, help="held-out windows it is measured on")
-    double.add_argument(
-        "--output", type=Path, default=Path("results/scratch/super_resolution"), help="folder"
-    )
+    double.add_argument("--output", type=Path, help="folder; results/<study>/super_resolution by default")
     double.set_defaults(command=double_command)
 
     adapt = commands.add_parser(
@@ -201,7 +205,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="plant faults in copies of all synthetic files and count those reported",
     )
-    marks.add_argument("--output", type=Path, help="folder for checked.csv and metrics.csv")
+    marks.add_argument(
+        "--output",
+        type=Path,
+        help="folder for checked.csv and metrics.csv; results/<study>/marks by default for a trial on a study's export",
+    )
     marks.set_defaults(command=check_marks_command)
 
     detect = commands.add_parser(
@@ -239,7 +247,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--steps", type=int, help="optimiser steps each, if not those of the study's labeller"
     )
     compare.add_argument("--fold", type=int, default=0)
-    compare.add_argument("--output", type=Path, default=Path("results/scratch/labellers"), help="folder")
+    compare.add_argument("--output", type=Path, help="folder; results/<study>/labellers by default")
     compare.set_defaults(command=compare_labellers_command)
 
     policies = commands.add_parser(
@@ -248,7 +256,7 @@ def build_parser() -> argparse.ArgumentParser:
     policies.add_argument("unified", type=Path, help="config of a finished study with policy unified")
     policies.add_argument("single", type=Path, help="config of one with single policies, on the same chips")
     policies.add_argument("--fold", type=int, default=0)
-    policies.add_argument("--output", type=Path, default=Path("results/scratch/policies"), help="folder")
+    policies.add_argument("--output", type=Path, help="folder; results/<study>/policies/<single> by default")
     policies.set_defaults(command=policies_command)
 
     contrast = commands.add_parser(
@@ -259,7 +267,7 @@ def build_parser() -> argparse.ArgumentParser:
     contrast.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     contrast.add_argument("--steps", type=int, help="optimiser steps each, if not those of stage 06")
     contrast.add_argument("--fold", type=int, default=0)
-    contrast.add_argument("--output", type=Path, default=Path("results/scratch/contrastive"), help="folder")
+    contrast.add_argument("--output", type=Path, help="folder; results/<study>/contrastive by default")
     contrast.set_defaults(command=compare_contrastive_command)
 
     clean = commands.add_parser(
@@ -275,12 +283,40 @@ def build_parser() -> argparse.ArgumentParser:
     )
     clean.add_argument("--steps", type=int, help="optimiser steps each, if not those of stage 06")
     clean.add_argument("--fold", type=int, default=0)
-    clean.add_argument("--output", type=Path, default=Path("results/scratch/cleaning"), help="folder")
+    clean.add_argument("--output", type=Path, help="folder; results/<study>/cleaning by default")
     clean.set_defaults(command=clean_captions_command)
+
+    cleaned = commands.add_parser(
+        "compare-cleaned",
+        help="train text generators on uncleaned, cleaned and randomly dropped pairs, and judge what they draw",
+    )
+    cleaned.add_argument("study", type=Path, help="config of a study whose stages 01 to 04 have run")
+    cleaned.add_argument("--rate", type=float, default=0.25, help="of captions made wrong on purpose")
+    cleaned.add_argument("--steps", type=int, help="optimiser steps each, if not those of stage 02")
+    cleaned.add_argument("--seeds", nargs="+", type=int, default=[0], help="of the trainings")
+    cleaned.add_argument(
+        "--start", help="folder of a trained generator to begin with, as published work does"
+    )
+    cleaned.add_argument("--samples", type=int, default=128, help="captions asked for, of validation windows")
+    cleaned.add_argument("--fold", type=int, default=0)
+    cleaned.add_argument(
+        "--output", type=Path, help="folder; results/<study>/cleaned_training/<rate> by default"
+    )
+    cleaned.set_defaults(command=compare_cleaned_command)
 
     unlock = commands.add_parser("unlock", help="remove Snakemake's lock if the run that held it is dead")
     unlock.set_defaults(command=unlock_command)
     return parser
+
+
+def folder_of(arguments: argparse.Namespace, study: Study, command: str, run: str = "") -> Path:
+    """Return where a command writes: the folder named with ``--output``, else its own within the study's."""
+    from groundsynth.paths import project_root
+    from groundsynth.report.measurements import measured_dir
+
+    if arguments.output:
+        return project_root() / arguments.output
+    return measured_dir(study.study, command, arguments.fold, run)
 
 
 def run_notebook_command(arguments: argparse.Namespace) -> None:
@@ -340,8 +376,9 @@ def scale_command(arguments: argparse.Namespace) -> None:
     from groundsynth.paths import project_root
     from groundsynth.workflow.ground_scale import scale_rows, time_ground
 
-    folder, study = project_root() / arguments.output, load_study(arguments.study)
-    measured = time_ground(study, arguments.fold, folder, arguments.samples, arguments.threads)
+    study, projects = load_study(arguments.study), project_root() / "results" / "scratch" / "ground_scale"
+    measured = time_ground(study, arguments.fold, projects, arguments.samples, arguments.threads)
+    folder = folder_of(arguments, study, "ground-benchmark")
     write_metrics(scale_rows(study.study, measured), folder / "metrics.csv")
     print(measured.to_string(index=False))
 
@@ -364,12 +401,12 @@ def sampling_command(arguments: argparse.Namespace) -> None:
     from dataclasses import fields
 
     from groundsynth.config import load_study
-    from groundsynth.paths import project_root
     from groundsynth.workflow.sampling_study import Wanted, run_sampling_curve
 
     wanted = Wanted(**{field.name: getattr(arguments, field.name) for field in fields(Wanted)})
-    folder = project_root() / arguments.output
-    metrics = run_sampling_curve(load_study(arguments.study), wanted, folder)
+    study = load_study(arguments.study)
+    folder = folder_of(arguments, study, "sampling-curve", f"{wanted.generator}-{wanted.system}")
+    metrics = run_sampling_curve(study, wanted, folder)
     print(metrics[["regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
 
 
@@ -378,11 +415,11 @@ def obedience_command(arguments: argparse.Namespace) -> None:
     from dataclasses import fields
 
     from groundsynth.config import load_study
-    from groundsynth.paths import project_root
     from groundsynth.workflow.obedience_study import Wanted, measure_obedience
 
     wanted = Wanted(**{field.name: getattr(arguments, field.name) for field in fields(Wanted)})
-    metrics = measure_obedience(load_study(arguments.study), wanted, project_root() / arguments.output)
+    study = load_study(arguments.study)
+    metrics = measure_obedience(study, wanted, folder_of(arguments, study, "measure-obedience"))
     shown = metrics[metrics["class"] == ""]
     print(shown[["regime", "metric", "arm", "value", "low", "high", "n"]].to_string(index=False))
 
@@ -390,12 +427,11 @@ def obedience_command(arguments: argparse.Namespace) -> None:
 def routes_command(arguments: argparse.Namespace) -> None:
     """Measure both routes of each study's generator; pairs already drawn are kept, so a stopped run goes on."""
     from groundsynth.config import load_study
-    from groundsynth.paths import project_root
     from groundsynth.workflow.route_study import Wanted, compare_routes
 
     wanted = Wanted(arguments.generator, arguments.fold, arguments.samples)
     studies = [load_study(path) for path in arguments.studies]
-    metrics = compare_routes(studies, wanted, project_root() / arguments.output)
+    metrics = compare_routes(studies, wanted, folder_of(arguments, studies[0], "compare-routes"))
     shown = metrics[metrics["class"] == ""]
     columns = ["study", "system", "regime", "metric", "arm", "value", "low", "high", "n"]
     print(shown[columns].to_string(index=False))
@@ -404,13 +440,12 @@ def routes_command(arguments: argparse.Namespace) -> None:
 def double_command(arguments: argparse.Namespace) -> None:
     """Train by the study's section ``super_resolution`` (resumed if it was stopped), measure, and double."""
     from groundsynth.config import load_study
-    from groundsynth.paths import project_root
     from groundsynth.workflow.super_resolution_study import Wanted, run_super_resolution
 
     study = load_study(arguments.study)
     coarse = load_study(arguments.apply) if arguments.apply else study
     wanted = Wanted(arguments.fold, arguments.generator, arguments.system, arguments.samples)
-    metrics = run_super_resolution(study, coarse, wanted, project_root() / arguments.output)
+    metrics = run_super_resolution(study, coarse, wanted, folder_of(arguments, study, "super-resolve"))
     print(metrics[["regime", "metric", "system", "arm", "value", "low", "high", "n"]].to_string(index=False))
 
 
@@ -469,11 +504,10 @@ def check_marks_command(arguments: argparse.Namespace) -> None:
 def detect_command(arguments: argparse.Namespace) -> None:
     """Train, test, draw; print what was measured."""
     from groundsynth.config import load_study
-    from groundsynth.paths import project_root, results_dir
     from groundsynth.workflow.detect_study import DetectSettings, detect_study
 
     study = load_study(arguments.study)
-    folder = project_root() / (arguments.output or results_dir(study.study) / "authenticity")
+    folder = folder_of(arguments, study, "detect")
     settings = DetectSettings(
         arguments.fold,
         arguments.steps,
@@ -497,7 +531,7 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     from groundsynth.benchmark.labeller_comparison import DEFAULT, compare_labellers
     from groundsynth.config import load_study
     from groundsynth.models.device import pick_device
-    from groundsynth.paths import project_root, results_dir
+    from groundsynth.paths import results_dir
     from groundsynth.report.labeller_figures import comparison_caption, comparison_figure
     from groundsynth.report.style import save_figure
 
@@ -505,7 +539,7 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     if arguments.steps:
         shorter = study.label.model_copy(update={"steps": arguments.steps})
         study = study.model_copy(update={"label": shorter})
-    folder = project_root() / arguments.output
+    folder = folder_of(arguments, study, "compare-labellers")
     history, counts, rows = compare_labellers(
         study, arguments.fold, arguments.architectures or DEFAULT, arguments.seeds,
         results_dir(study.study) / "checkpoints" / "labellers", pick_device(study.device),
@@ -522,11 +556,11 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
 def policies_command(arguments: argparse.Namespace) -> None:
     """Measure cost, obedience and distance of both, and write them as metric rows."""
     from groundsynth.config import load_study
-    from groundsynth.paths import project_root
     from groundsynth.workflow.policy_study import compare_policies
 
     studies = load_study(arguments.unified), load_study(arguments.single)
-    metrics = compare_policies(*studies, arguments.fold, project_root() / arguments.output)
+    folder = folder_of(arguments, studies[0], "compare-policies", studies[1].study)
+    metrics = compare_policies(*studies, arguments.fold, folder)
     print(metrics[["system", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
 
 
@@ -537,12 +571,11 @@ def compare_contrastive_command(arguments: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from groundsynth.config import load_study
-    from groundsynth.paths import project_root
     from groundsynth.workflow.contrastive_study import compare_contrastive
 
     study = load_study(arguments.study)
     steps = arguments.steps or study.ground.contrastive_steps
-    folder, bar = project_root() / arguments.output, partial(tqdm, desc="trainings")
+    folder, bar = folder_of(arguments, study, "compare-contrastive"), partial(tqdm, desc="trainings")
     metrics = compare_contrastive(study, arguments.fold, arguments.seeds, steps, folder, bar)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
 
@@ -555,16 +588,36 @@ def clean_captions_command(arguments: argparse.Namespace) -> None:
 
     from groundsynth.checks.cleaning import PUBLISHED
     from groundsynth.config import load_study
-    from groundsynth.paths import project_root
     from groundsynth.workflow.cleaning_study import clean_captions
 
     study = load_study(arguments.study)
     steps = arguments.steps or study.ground.contrastive_steps
-    folder, bar = project_root() / arguments.output, partial(tqdm, desc="rates of planted errors")
+    folder, bar = folder_of(arguments, study, "clean-captions"), partial(tqdm, desc="rates of planted errors")
     metrics = clean_captions(study, arguments.fold, arguments.rates, arguments.seeds, steps, folder, bar)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
     print("\nPublished, of a generator trained on cleaned pairs (not measured here):")
-    print(PUBLISHED.to_string(index=False))
+    print(PUBLISHED[["measure", "change", "against"]].to_string(index=False))
+
+
+def compare_cleaned_command(arguments: argparse.Namespace) -> None:
+    """Train, draw, judge; finished trainings and samples are kept, so a stopped run goes on."""
+    from dataclasses import fields
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
+    from groundsynth.checks.cleaning import PUBLISHED
+    from groundsynth.config import load_study
+    from groundsynth.workflow.cleaned_training_study import Wanted, compare_cleaned
+
+    study = load_study(arguments.study)
+    wanted = Wanted(**{field.name: getattr(arguments, field.name) for field in fields(Wanted)})
+    run = f"{wanted.rate:.2f}" + ("-fine_tuned" if wanted.start else "")
+    folder, bar = folder_of(arguments, study, "compare-cleaned", run), partial(tqdm, desc="generators")
+    metrics = compare_cleaned(study, wanted, folder, bar)
+    print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
+    print("\nPublished, of another generator:")
+    print(PUBLISHED[["measure", "change", "against"]].to_string(index=False))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

@@ -468,6 +468,8 @@ CHIPS: dict[str, dict[str, str]] = {
     "labels": {"chip_id": "string", "mask": "image", "trust": "image", "system": "string"},
     # maps that a filter left, stage 04; 'copies' says how often training may use a chip, 0 = not at all
     "filtered": {"chip_id": "string", "mask": "image", "copies": "int64", "system": "string"},
+    # maps that the captions of kept training chips are written from, beside table 'cleaned'
+    "described": {"chip_id": "string", "mask": "image"},
 }  # fmt: skip
 
 

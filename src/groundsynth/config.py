@@ -206,6 +206,16 @@ class Generator(_Section):
         "auto",
         description="numbers a training computes with; auto takes bfloat16 where the device multiplies in it",
     )
+    pairs: str = Field(
+        "as_they_are",
+        description="which training chips it learns from: as_they_are takes all; else the keep list of clean-captions, "
+        "such as results/laptop/cleaning/cleaned-0.00.csv",
+    )
+    start: str | None = Field(
+        None,
+        description="folder of a trained generator to begin with, such as "
+        "results/overnight/02_train_generator/fold0/unified-s0/model; null = random numbers",
+    )
     unlabelled: bool = Field(
         False,
         description="true gives policy image real images without a map as well: hidden blocks, and training ground "

@@ -5,6 +5,7 @@ rule train_generator:
         TRAIN.code,
         real=PREPARE.path("chips.parquet"),
         data=PREPARE.path("data.json"),
+        given=TRAIN.given,
         scenes=ancient(PREPARE.path("scenes")),
     output:
         model=directory(TRAIN.path("model")),

@@ -6,6 +6,7 @@ rule report:
     input:
         REPORT.code,
         metrics=[path for stage in EARLIER for path in stage.of_study("metrics.csv")],
+        measured=measured_tables(STUDY.study),
         runs=[path for stage in EARLIER for path in stage.of_study("run.json")],
         real=PREPARE.of_study("chips.parquet"),
         synthetic=GENERATE.of_study("chips.parquet"),

@@ -50,8 +50,19 @@ def kernel_distance(
 ) -> tuple[float, float, float]:
     """Return KID and its 95 % range over random halves: mean, low, high.
 
-    Cubic polynomial kernel, unbiased estimate of the squared distance; may be slightly below 0. The
-    range describes halves of these very sets, so it is wider than that of the mean.
+    The range describes halves of these very sets, so it is wider than that of the mean. Arguments are those of
+    :func:`kernel_distances`.
+    """
+    values = kernel_distances(first, second, subsets, seed)
+    low, high = np.quantile(values, LEVELS)
+    return float(np.mean(values)), float(low), float(high)
+
+
+def kernel_distances(first: np.ndarray, second: np.ndarray, subsets: int, seed: int) -> np.ndarray:
+    """Return the KID of random halves of two sets, (subsets,) float64.
+
+    Cubic polynomial kernel, unbiased estimate of the squared distance; may be slightly below 0. Sets of equal
+    sizes are halved alike for one seed, so that their distances are paired.
 
     Args:
         first, second: (n, d) features with equal n; subsets: random halves drawn from each.
@@ -66,8 +77,7 @@ def kernel_distance(
         poly_mmd(a[generator.permutation(len(a))[:size]], b[generator.permutation(len(b))[:size]]).item()
         for _ in range(subsets)
     ]
-    low, high = np.quantile(values, LEVELS)
-    return float(np.mean(values)), float(low), float(high)
+    return np.array(values)
 
 
 def distance_rows(

@@ -94,11 +94,32 @@ def nearest_patches(images: np.ndarray, index: PatchIndex) -> np.ndarray:
         images: (n, h, w, 3) uint8, at least 16 px wide. Tiles of one colour show nothing and are passed
             over; a chip of such tiles alone scores 1.
     """
+    return _search(images, index)[0]
+
+
+def patch_pairs(images: np.ndarray, index: PatchIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tile of each chip that lies nearest to a training patch, and that patch.
+
+    Args:
+        images: (n, h, w, 3) uint8, each with a tile that is not of one colour.
+
+    Returns:
+        tiles and patches, (n, 16, 16, 3) uint8 each, both in their standard pose, so that they lie alike.
+    """
+    places = _search(images, index)[1]
+    own = tiles(images)[np.arange(len(images)), places[:, 0]]
+    return standard_pose(own), standard_pose(index.territory.cut(places[:, 1:], PATCH))
+
+
+def _search(images: np.ndarray, index: PatchIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Return least distances (n,), and (n, 4) int: tile of the chip; scene, row and col of the patch."""
     parts = [_nearest_part(images[start : start + CHUNK], index) for start in range(0, len(images), CHUNK)]
-    return np.concatenate(parts) if parts else np.empty(0)
+    if not parts:
+        return np.empty(0), np.empty((0, 4), int)
+    return tuple(np.concatenate(found) for found in zip(*parts, strict=True))
 
 
-def _nearest_part(images: np.ndarray, index: PatchIndex) -> np.ndarray:
+def _nearest_part(images: np.ndarray, index: PatchIndex) -> tuple[np.ndarray, np.ndarray]:
     cut = tiles(images)
     n, t = cut.shape[:2]
     flat = cut.reshape(n * t, PATCH, PATCH, 3)
@@ -106,20 +127,22 @@ def _nearest_part(images: np.ndarray, index: PatchIndex) -> np.ndarray:
     dull = flat.astype(np.float32).std((1, 2)).max(1) < FLAT
     near, found = index.neighbours.kneighbors(index.pca.transform(vectors).astype(np.float32))
     near = np.where(dull, np.inf, near[:, 0]).reshape(n, t)
-    order = np.argsort(near, 1)[:, :DECIDED] + t * np.arange(n)[:, None]
-    return np.array([_least(index, found[rows, 0], vectors[rows], dull[rows]) for rows in order])
+    order = np.argsort(near, 1)[:, :DECIDED]
+    distances, places = np.ones(n), np.zeros((n, 4), int)
+    for i, numbers in enumerate(order):
+        for number in numbers[~dull[i * t + numbers]]:
+            distance, corner = _nearest(index, found[i * t + number, 0], vectors[i * t + number])
+            if distance < distances[i]:
+                distances[i], places[i] = distance, (number, *corner)
+    return distances, places
 
 
-def _least(index: PatchIndex, found: np.ndarray, vectors: np.ndarray, dull: np.ndarray) -> float:
-    """Return the least distance of some tiles, (k, d), each to the patch found for it; 1 if all are dull."""
-    best = 1.0
-    for place, vector in zip(found[~dull], vectors[~dull], strict=True):
-        corners = (
-            index.corners[place : place + 1] if index.step == 1 else _around(index, index.corners[place])
-        )
-        known = unit_vectors(standard_pose(index.territory.cut(corners, PATCH)))
-        best = min(best, float((1 - known @ vector).min()))
-    return best
+def _nearest(index: PatchIndex, place: int, vector: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the least distance of a tile (d,) to the patch found for it or one around, and where that lies."""
+    corners = index.corners[place : place + 1] if index.step == 1 else _around(index, index.corners[place])
+    distances = 1 - unit_vectors(standard_pose(index.territory.cut(corners, PATCH))) @ vector
+    best = int(distances.argmin())
+    return float(distances[best]), corners[best]
 
 
 def _around(index: PatchIndex, corner: np.ndarray) -> np.ndarray:

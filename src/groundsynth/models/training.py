@@ -6,6 +6,7 @@ training continues on the same path: data order needs no state beyond the step's
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import time
@@ -145,6 +146,7 @@ def train_denoiser(
     device: torch.device,
     after_step: Callable[[int], None] | None = None,
     captions: TokenTable | None = None,
+    start: Denoiser | None = None,
 ) -> tuple[Denoiser, pd.DataFrame, float]:
     """Train on real chips and return the averaged model, the loss curve and the seconds spent.
 
@@ -155,6 +157,8 @@ def train_denoiser(
             continued.
         after_step: called with the number of finished steps (used to test interruption).
         captions: of the chips, in their order; needed where ``settings.conditions`` names text.
+        start: a trained generator whose weights, colour axes and codes are begun with; ``checkpoints`` is then
+            a folder of its own (see ``generators.train_generator``).
 
     Raises:
         GroundsynthError: no chips, no captions where they are needed, or a loss that is no longer finite.
@@ -168,7 +172,7 @@ def train_denoiser(
             f"conditions '{settings.conditions}' need a caption for each of {len(images)} training chips; describe "
             "them, or choose conditions 'shares' or 'none'"
         )
-    model = new_denoiser(images, maps, settings).to(device)
+    model = (copy.deepcopy(start) if start is not None else new_denoiser(images, maps, settings)).to(device)
     shares = torch.tensor(np.array([class_shares(labels) for labels in maps]), dtype=torch.float32)
     data = torch.cat([model.config.whitening.whiten(images), encode_maps(maps, model.config.codes)], dim=1)
     optimiser = torch.optim.AdamW(

@@ -192,6 +192,25 @@ def forgery_figure(forged: Forged, heat: np.ndarray) -> Figure:
     return figure
 
 
+def plot_forged(real: np.ndarray, forged: np.ndarray, region: np.ndarray) -> Figure:
+    """Draw one real chip, its forgery and where they differ, with the outline of the forged region.
+
+    Args:
+        real, forged: (h, w, 3) uint8; region: (h, w) bool.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(7.5, 2.7), squeeze=False)
+    change = np.abs(real.astype(int) - forged).max(-1)
+    for panel, picture, name in zip(
+        axes[0], (real, forged, change), ("real", "forged", "difference"), strict=True
+    ):
+        panel.imshow(picture, cmap="magma")
+        panel.set_title(name, fontsize=9, loc="center")
+    for panel in axes[0, 1:]:
+        panel.contour(region, [0.5], colors="white", linewidths=1)
+    _bare(axes)
+    return figure
+
+
 def _bare(axes: np.ndarray) -> None:
     for panel in axes.flat:
         panel.set(xticks=[], yticks=[])

@@ -149,6 +149,29 @@ def plot_neighbours(
     return figure
 
 
+def plot_patch_pairs(
+    pairs: dict[str, tuple[np.ndarray, np.ndarray]], titles: dict[str, Sequence[str]]
+) -> Figure:
+    """Draw small pieces of images above the training patches nearest to them, one pair of rows per set.
+
+    Args:
+        pairs: by set, pieces and training patches, (n, s, s, 3) uint8 each; titles: n short titles each.
+    """
+    count = max(len(pieces) for pieces, _ in pairs.values())
+    figure, axes = plt.subplots(2 * len(pairs), count, figsize=(1.2 * count, 2.9 * len(pairs)), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for number, (name, both) in enumerate(pairs.items()):
+        rows = axes[2 * number : 2 * number + 2]
+        for row, pieces, text in zip(rows, both, (name, "nearest in training"), strict=True):
+            for i, (ax, piece) in enumerate(zip(row, pieces, strict=False)):
+                _picture(ax, piece, titles[name][i] if row is rows[0] else "")
+            row[0].text(
+                -0.08, 0.5, text, rotation=90, ha="right", va="center", fontsize=8, transform=row[0].transAxes
+            )
+    return figure
+
+
 def plot_nearest(distances: dict[str, np.ndarray], threshold: float) -> Figure:
     """Draw the distribution of the distance to the nearest training window for each set of chips.
 

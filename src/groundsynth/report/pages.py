@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
+from functools import partial
 from importlib.resources import files
+from os.path import relpath
 from pathlib import Path
 
 import nbformat
@@ -21,6 +24,7 @@ from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, results_dir
 from groundsynth.report.manifest import build_manifest
+from groundsynth.report.measurements import MEASUREMENTS, measured_folders
 from groundsynth.report.provenance import find_config
 from groundsynth.report.style import read_caption
 from groundsynth.report.tables import (
@@ -30,6 +34,7 @@ from groundsynth.report.tables import (
     claim_sentence,
     folders_of,
     minutes_table,
+    of_stages,
     read_run,
     result_table,
 )
@@ -56,7 +61,8 @@ def build_pages(study: str) -> Path:
     resolved = load_study(find_config(study))
     root = results_dir(study)
     folders = [*folders_of(resolved, root), Folder(REPORT, {}, root / REPORT)]
-    metrics = add_own_run(study, read_table(root / "metrics.csv", "metrics"), root / REPORT)
+    metrics = of_stages(read_table(root / "metrics.csv", "metrics"))
+    metrics = add_own_run(study, metrics, root / REPORT)
     manifest = build_manifest(resolved, root, minutes_table(resolved, metrics), runs_of(folders))
     write_json(root / REPORT / "manifest.json", manifest)
     pages = [_write_page(study, folder, root / REPORT / "pages") for folder in folders]
@@ -126,10 +132,19 @@ def _write_page(study: str, folder: Folder, target: Path) -> tuple[Folder, str]:
         seconds=f"{run['seconds']:.0f}" if run else "",
         device=run.get("device", ""),
         code_css=_safe(HtmlFormatter(style="friendly").get_style_defs(".highlight")),
-        body=_safe(notebook_body(notebook)),
+        body=_safe(notebook_body(notebook, _saved_figures(folder.path, target))),
     )
     _write(target / page_name(folder), scrub(html))
     return folder, f"pages/{page_name(folder)}"
+
+
+def _saved_figures(folder: Path, pages: Path) -> dict[str, str]:
+    """Return the addresses, seen from the pages, of a folder's figures, by the hash of their bytes."""
+    return {_digest(path.read_bytes()): relpath(path, pages) for path in folder.glob("*.png")}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def label(folder: Folder) -> str:
@@ -148,8 +163,12 @@ def _title(notebook: nbformat.NotebookNode) -> str:
     return first.lstrip("# ").strip()
 
 
-def notebook_body(notebook: nbformat.NotebookNode) -> str:
-    """Return a notebook as an HTML fragment: no script, no remote address, pictures re-packed."""
+def notebook_body(notebook: nbformat.NotebookNode, saved: dict[str, str] | None = None) -> str:
+    """Return a notebook as an HTML fragment: no script, no remote address, no picture that lies beside it.
+
+    Args:
+        saved: addresses of figures by the hash of their bytes; the page links to these, and holds all others.
+    """
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [kept for kept in map(_plain_output, cell.outputs) if kept]
@@ -161,7 +180,7 @@ def notebook_body(notebook: nbformat.NotebookNode) -> str:
     )
     body, _ = exporter.from_notebook_node(notebook)
     body = re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
-    body = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", _repacked, body)
+    body = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", partial(_repacked, saved or {}), body)
     return body.replace("<table", '<div class="scroll"><table').replace("</table>", "</table></div>")
 
 
@@ -176,9 +195,11 @@ def _plain_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None
     return output
 
 
-def _repacked(match: re.Match) -> str:
-    """Return a PNG data address as lossy WebP of at most 1,440 pixels' width, if that is smaller."""
+def _repacked(saved: dict[str, str], match: re.Match) -> str:
+    """Return the address of a saved figure, else the data as lossy WebP of at most 1,440 pixels' width."""
     data = base64.b64decode(match.group(1))
+    if _digest(data) in saved:
+        return saved[_digest(data)]
     with Image.open(io.BytesIO(data)) as picture:
         picture = picture.convert("RGB")
         if picture.width > PAGE_PIXELS:
@@ -228,6 +249,7 @@ def render_index(
             total=f"{minutes['measured'].sum():.1f} min measured, {minutes['planned'].sum():.0f} planned",
             memory=f"{peak / 1024:.1f} GiB" if peak == peak else "not recorded",
             figures=list_figures(folder),
+            measurements=list_measurements(folder),
             stages=_stage_list(minutes, pages),
             config=json.dumps(manifest["config"], indent=2),
             metrics_href=metrics_href,
@@ -237,18 +259,26 @@ def render_index(
 
 def list_figures(folder: Path) -> list[dict]:
     """Return the report's figures in reading order, with captions and sizes."""
+    paths = [folder / f"{name}.png" for name in FIGURES]
+    return [_figure(path, path.name) for path in paths if path.is_file()]
+
+
+def list_measurements(folder: Path) -> list[dict]:
+    """Return what commands measured beside the stages: title, address of the numbers, figures."""
     found = []
-    for name in FIGURES:
-        path = folder / f"{name}.png"
-        if path.is_file():
-            with Image.open(path) as picture:
-                width, height = picture.size
-            title = name.replace("_", " ")
-            found.append(
-                {"href": path.name, "title": title, "caption": read_caption(path), "width": width,
-                 "height": height, "wide": width / height > WIDE or name == "pairs"}
-            )  # fmt: skip
+    for measured in measured_folders(folder.parent):
+        near = f"../{measured.path.relative_to(folder.parent).as_posix()}"
+        figures = [_figure(path, f"{near}/{path.name}") for path in sorted(measured.path.glob("*.png"))]
+        title, name = MEASUREMENTS[measured.command].title, " ".join([measured.command, measured.run]).strip()
+        found.append({"title": title, "name": name, "href": f"{near}/metrics.csv", "figures": figures})
     return found
+
+
+def _figure(path: Path, href: str) -> dict:
+    with Image.open(path) as picture:
+        width, height = picture.size
+    return {"href": href, "title": path.stem.replace("_", " "), "caption": read_caption(path), "width": width,
+            "height": height, "wide": width / height > WIDE or path.stem == "pairs"}  # fmt: skip
 
 
 def _stage_list(minutes: pd.DataFrame, pages: list[tuple[Folder, str]]) -> list[dict]:

@@ -16,6 +16,7 @@ from groundsynth.artifacts import atomic_path, read_json, read_table, write_tabl
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, results_dir
+from groundsynth.report.measurements import MEASUREMENTS, Measured, measured_folders
 from groundsynth.report.pages import build_pages, executed_notebook, scrub
 from groundsynth.report.provenance import find_config
 from groundsynth.report.style import read_caption
@@ -25,6 +26,7 @@ from groundsynth.report.tables import (
     add_own_run,
     folders_of,
     readme_block,
+    renew_measured,
     replace_block,
 )
 
@@ -33,7 +35,7 @@ SMALL_TABLES = (
     "certificate.csv", "thresholds.json", "runs.csv",
 )  # fmt: skip
 TABLE_BYTES = 300_000
-STUDY_BYTES = 16_000_000
+STUDY_BYTES = 10_000_000
 PICTURE_PIXELS = 1_600
 README_STUDY = "laptop"
 ORDINARY_NAMES = {"root", "user", "admin", "runner", "ubuntu", "localhost"}
@@ -93,13 +95,16 @@ def _fill(study: Study, root: Path, folders: list[Folder], copy: Path) -> None:
     for name in ("index.html", "manifest.json"):
         _copy_text(root / REPORT / name, copy / REPORT / name)
     _copy_text(root / REPORT / "manifest.json", copy / "manifest.json")
+    for measured in measured_folders(root):
+        tables = MEASUREMENTS[measured.command].tables
+        _copy_small(measured.path, copy / measured.path.relative_to(root), tables)
     metrics = add_own_run(study.study, read_table(root / "metrics.csv", "metrics"), root / REPORT)
-    write_table(metrics, copy / "metrics.csv", "metrics")
+    write_table(renew_measured(study.study, metrics, root), copy / "metrics.csv", "metrics")
 
 
-def _copy_small(source: Path, target: Path) -> None:
-    """Copy a stage's small tables, and its figures at no more than 1,600 pixels and 256 colours."""
-    for name in SMALL_TABLES:
+def _copy_small(source: Path, target: Path, tables: tuple[str, ...] = ()) -> None:
+    """Copy a folder's small tables, and its figures at no more than 1,600 pixels and 256 colours."""
+    for name in (*SMALL_TABLES, *tables):
         path = source / name
         if path.is_file() and path.stat().st_size <= TABLE_BYTES:
             _copy_text(path, target / name)
@@ -199,12 +204,32 @@ def _write_gallery(folder: Path) -> None:
     for manifest in sorted(folder.glob("*/manifest.json")):
         study = manifest.parent
         parts += [f"## {study.name}", readme_block(study, study.name)]
-        for picture in sorted((study / REPORT).glob("*.png")):
-            shown = picture.relative_to(folder).as_posix()
-            parts += [f"![{picture.stem.replace('_', ' ')}]({shown})", f"*{read_caption(picture)}*"]
+        parts += _shown(study / REPORT, folder)
+        measured = measured_folders(study)
+        if measured:
+            parts.append("### Further measurements")
+        for each in measured:
+            numbers = (each.path / "metrics.csv").relative_to(folder).as_posix()
+            parts += [
+                f"**{MEASUREMENTS[each.command].title}** ([`{each.command}`]({numbers}){_run_words(each)})"
+            ]
+            parts += _shown(each.path, folder)
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     _write_data_licence(folder)
+
+
+def _run_words(measured: Measured) -> str:
+    return f", {measured.run}" if measured.run else ""
+
+
+def _shown(source: Path, folder: Path) -> list[str]:
+    """Return a folder's figures with their captions as Markdown, with addresses relative to the gallery."""
+    parts = []
+    for picture in sorted(source.glob("*.png")):
+        address = picture.relative_to(folder).as_posix()
+        parts += [f"![{picture.stem.replace('_', ' ')}]({address})", f"*{read_caption(picture)}*"]
+    return parts
 
 
 def _write_data_licence(folder: Path) -> None:

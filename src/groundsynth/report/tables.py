@@ -16,10 +16,12 @@ from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_json, read_ta
 from groundsynth.config import STAGES, Study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, results_dir
+from groundsynth.report.measurements import measured_folders
 from groundsynth.systems import drawn_pairs
 
 KEY = list(METRIC_COLUMNS[:7])
 REPORT = "09_report"
+COMMAND = r"(?:^|;)command="  # in the regime of a row that no stage measured
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
@@ -83,11 +85,14 @@ def read_run(folder: Path) -> dict:
     return read_json(path, "snakemake --cores all") if path.is_file() else {}
 
 
-def gather_metrics(study: str, folders: list[Folder]) -> pd.DataFrame:
+def gather_metrics(study: str, folders: list[Folder], root: Path | None = None) -> pd.DataFrame:
     """Return every stage's metrics as one table, plus wall time and peak memory per stage.
 
     Where a study has several folds, generators or shards, ``regime`` says which a row is from, so
     that no two rows have the same key.
+
+    Args:
+        root: where the study lies; with it, what commands measured is gathered too (:func:`gather_measured`).
 
     Raises:
         GroundsynthError: a missing or broken ``metrics.csv``, or two rows with one key.
@@ -95,13 +100,44 @@ def gather_metrics(study: str, folders: list[Folder]) -> pd.DataFrame:
     varies = _varying(folders)
     parts = [_tagged(folder, varies.get(folder.stage, [])) for folder in folders]
     parts.append(pd.DataFrame(_machine_rows(study, folders), columns=list(METRIC_COLUMNS)))
+    if root is not None:
+        parts.append(gather_measured(root))
     table = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    return _one_row_each(study, table)
+
+
+def gather_measured(root: Path) -> pd.DataFrame:
+    """Return what commands measured of a study (see ``measurements``); ``regime`` names the command of each row."""
+    parts = [pd.DataFrame(columns=list(METRIC_COLUMNS))]
+    for measured in measured_folders(root):
+        table = read_table(measured.path / "metrics.csv", "metrics")
+        parts.append(_marked(table, measured.tag))
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else parts[0]
+
+
+def of_stages(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that stages measured, without those of commands.
+
+    >>> of_stages(pd.DataFrame({"regime": ["split=test", "steps=8;command=sampling-curve"]}))["regime"].tolist()
+    ['split=test']
+    """
+    return metrics[~metrics["regime"].str.contains(COMMAND)].reset_index(drop=True)
+
+
+def renew_measured(study: str, metrics: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Return a gathered table with what commands have measured by now in place of what they had."""
+    parts = [part for part in (of_stages(metrics), gather_measured(root)) if len(part)]
+    return _one_row_each(study, pd.concat(parts, ignore_index=True))
+
+
+def _one_row_each(study: str, table: pd.DataFrame) -> pd.DataFrame:
     twice = table[table.duplicated(KEY)]
     if len(twice):
         first = ", ".join(f"{name} {twice.iloc[0][name]}" for name in KEY if twice.iloc[0][name])
         raise GroundsynthError(
             f"results/{study}: {len(twice)} rows repeat a key ({first}); one number, one row: "
-            "correct the stage that writes it twice"
+            "correct the stage or the command that writes it twice"
         )
     return table.sort_values(KEY, ignore_index=True)
 
@@ -122,10 +158,13 @@ def _varying(folders: list[Folder]) -> dict[str, list[str]]:
 
 def _tagged(folder: Folder, names: list[str]) -> pd.DataFrame:
     table = read_table(folder.path / "metrics.csv", "metrics")
-    tag = ";".join(f"{name}={folder.tags[name]}" for name in names)
-    if tag:
-        table["regime"] = [f"{regime};{tag}" if regime else tag for regime in table["regime"]]
-    return table
+    return _marked(table, ";".join(f"{name}={folder.tags[name]}" for name in names))
+
+
+def _marked(table: pd.DataFrame, tag: str) -> pd.DataFrame:
+    """Return rows whose ``regime`` ends with a tag; an empty one changes nothing."""
+    regimes = [";".join(filter(None, [regime, tag])) for regime in table["regime"]]
+    return table.assign(regime=regimes)
 
 
 def _machine_rows(study: str, folders: list[Folder]) -> list[dict]:
@@ -328,7 +367,7 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 def readme_block(root: Path, study: str) -> str:
     """Return the README's generated part: claim, table, hardware and minutes, all from artefacts."""
-    metrics = read_table(root / "metrics.csv", "metrics")
+    metrics = of_stages(read_table(root / "metrics.csv", "metrics"))
     manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
     scores = pick(metrics, "miou", arm="real")
     n, seeds = (_whole(scores[name]) for name in ("n", "seeds"))

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from groundsynth.artifacts import metric_row, read_chips, write_metrics, write_table
+from groundsynth.artifacts import metric_row, read_chips, write_chips, write_metrics, write_table
 from groundsynth.benchmark.intervals import bootstrap, interval, seed_mean
 from groundsynth.checks.chip_sets import stack
 from groundsynth.checks.cleaning import (
-    DROPPED,
     STAGE,
     Cleaning,
     choose_cleaning,
@@ -34,6 +33,7 @@ from groundsynth.checks.cleaning import (
 from groundsynth.checks.contrastive import HeldOut, read_held_out
 from groundsynth.checks.pairs import layout_writer, make_pairs
 from groundsynth.config import Study
+from groundsynth.data.pair_list import DROPPED
 from groundsynth.models.contrastive import ContrastiveModel, Fitting, Pairs, Sizes, train_once
 from groundsynth.models.device import pick_device
 from groundsynth.models.segmenter import load_segmenter, predict
@@ -85,14 +85,14 @@ def clean_captions(
     ground = read_ground(study, fold, writer)
     kept = results_dir(study.study) / "checkpoints" / "contrastive"
     train = partial(train_once, kept=kept, device=pick_device(study.device))
-    val = _validation_pairs(ground.val, writer)
+    val = validation_pairs(ground.val, writer)
     rows = []
     for rate in progress(rates):
         described, wrong = plant_errors(ground.maps, rate, fold)
         seen = clean(ground, described, val, writer, Fitting(steps=steps), train)
         regime = f"planted={rate:.0%}"
         table = _cleaned_table(ground, seen, writer, fold)
-        write_table(table, folder / f"cleaned-{rate:.2f}.csv", "cleaned")
+        write_keep_list(table, seen.final, folder / f"cleaned-{rate:.2f}.csv")
         captions = writer.write(ground.images, described, [derive_seed("shown", chip) for chip in ground.ids])
         figure = plot_ranked_pairs(ground.images, captions, seen.scores, wrong)
         save_figure(figure, folder / f"pairs-{rate:.2f}.png", ranked_caption(len(captions), rate))
@@ -133,7 +133,7 @@ class Cleaned:
     round_of: np.ndarray
 
 
-def _validation_pairs(held: HeldOut, writer: object) -> dict[str, tuple[Pairs, np.ndarray]]:
+def validation_pairs(held: HeldOut, writer: object) -> dict[str, tuple[Pairs, np.ndarray]]:
     """Return validation windows with right and with wrong captions, and the maps these are written from."""
     maps = {"right": held.maps, "wrong": plant_errors(held.maps, 1.0, "val")[0]}
     return {name: (make_pairs(held.images, m, writer, ("val",), WORDINGS), m) for name, m in maps.items()}
@@ -180,6 +180,14 @@ def _most_alike(model: ContrastiveModel, ground: Ground, kept: np.ndarray) -> np
     return likeness.argmax(1)
 
 
+def write_keep_list(table: pd.DataFrame, described: np.ndarray, path: Path) -> None:
+    """Write table ``cleaned``, and beside it the maps (n, h, w) that kept chips are described from."""
+    kept = np.flatnonzero(table["verdict"] != DROPPED)
+    maps = table.iloc[kept][["chip_id"]].assign(mask=list(described[kept]))
+    write_chips(maps, path.with_suffix(".parquet"), "described")
+    write_table(table, path, "cleaned")
+
+
 def _cleaned_table(ground: Ground, seen: Cleaned, writer: object, fold: int) -> pd.DataFrame:
     seeds = [derive_seed("cleaned", fold, chip) for chip in ground.ids]
     return pd.DataFrame(
@@ -196,7 +204,7 @@ def _cleaned_table(ground: Ground, seen: Cleaned, writer: object, fold: int) -> 
 # --- judges ----------------------------------------------------------------------------------
 
 
-def _sets(ground: Ground, described: np.ndarray, seen: Cleaned, regime: str) -> dict[str, tuple]:
+def pair_sets(ground: Ground, described: np.ndarray, seen: Cleaned, regime: str) -> dict[str, tuple]:
     """Return places and maps described from, by arm.
 
     Nothing dropped; as many dropped at random as in the end by the score; what the inner loop kept; and
@@ -215,7 +223,7 @@ def _sets(ground: Ground, described: np.ndarray, seen: Cleaned, regime: str) -> 
 def judge_rows(study, ground: Ground, described, seen: Cleaned, writer, regime: str) -> list[dict]:
     """Return ``claim_precision`` of every arm's captions against the true maps."""
     rows = []
-    for arm, (places, maps) in _sets(ground, described, seen, regime).items():
+    for arm, (places, maps) in pair_sets(ground, described, seen, regime).items():
         seeds = [derive_seed("judge", int(place)) for place in places]
         counts = claim_counts(writer.write(ground.images[places], maps[places], seeds), ground.maps[places])
         rows.append(precision_row(study, counts, ground.blocks[places], arm, regime))
@@ -227,7 +235,7 @@ def downstream_rows(
 ) -> list[dict]:
     """Return what other models, trained on every arm's pairs, reach on the test split, and the differences."""
     fitting = Fitting(steps=steps, softness=JUDGE_SOFTNESS)
-    sets = _sets(ground, described, seen, regime)
+    sets = pair_sets(ground, described, seen, regime)
     found = {}
     for arm, (places, maps) in ((arm, sets[arm]) for arm in JUDGED):
         pairs = make_pairs(ground.images[places], maps[places], writer, ("judge",), WORDINGS)

@@ -23,7 +23,8 @@ from groundsynth.data.marks import load_credential
 from groundsynth.data.synthetic import read_synthetic
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
-from groundsynth.paths import stage_dir
+from groundsynth.paths import results_dir, stage_dir
+from groundsynth.report.measurements import measured_dir
 from groundsynth.systems import GIVEN_MAP
 from groundsynth.workflow.parameters import generator_names
 
@@ -172,6 +173,7 @@ def check_marks(
     """Check an export, print the verdicts, and write ``checked.csv`` and ``metrics.csv`` if asked.
 
     Args:
+        output: folder to write to; a trial on an export within a study's results has one by default.
         trial: also plant faults in copies of all synthetic files, and say how many are reported.
 
     Raises:
@@ -188,6 +190,8 @@ def check_marks(
         planted = plant_faults(folder, trusted)
         rows += fault_rows(name, planted)
         print(pd.crosstab(planted["fault"], planted["verdict"]).to_string())
+        if output is None and folder.resolve().is_relative_to(results_dir(name)):
+            output = measured_dir(name, "check-marks")
     if output is not None:
         with atomic_path(Path(output) / "checked.csv") as temporary:
             checked.to_csv(temporary, index=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from groundsynth.arm_names import CERTIFIED_SETS, arm_parts
 from groundsynth.config import Study
+from groundsynth.data.pair_list import list_files
 from groundsynth.paths import project_root
 from groundsynth.systems import drawn_pairs
 from groundsynth.workflow.code_inputs import code_hash, module_files, package_files
@@ -66,6 +67,13 @@ class RuleStage:
     def network_counts(self) -> list[str]:
         """Stage 07's counts of further networks, one file each."""
         return [self.path(f"counts_{name}.csv") for name in self.study.benchmark.networks]
+
+    @property
+    def given(self) -> list[str]:
+        """What a generator's training is given besides the chips: a keep list with its maps, weights to begin with."""
+        start = self.study.generator.start
+        weights = [f"{start}/{name}" for name in ("denoiser.json", "denoiser.safetensors")] if start else []
+        return [*list_files(self.study.generator.pairs), *weights]
 
     @property
     def blind_labels(self) -> list[str]:

@@ -1,0 +1,84 @@
+"""What the commands measure of a finished study, and where each leaves it: ``results/<study>/<folder>``.
+
+No rule runs these commands, and no stage reads what they leave. The report gathers their numbers, tells them
+from those of stages by ``command=<name>`` in the column ``regime``, and shows their figures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from groundsynth.paths import results_dir
+
+
+class Measurement(NamedTuple):
+    """One command's folder in ``results/<study>``, what it asks, and which tables are published beside its numbers."""
+
+    folder: str
+    title: str
+    tables: tuple[str, ...] = ()
+
+
+#: in the order of the report
+MEASUREMENTS = {
+    "sampling-curve": Measurement(
+        "sampling_curve", "How many steps does sampling need, and which solver?", ("curve.csv",)
+    ),
+    "measure-obedience": Measurement("obedience", "Are maps obeyed that no generator has seen?"),
+    "compare-routes": Measurement("routes", "Image and map together, or the map first?"),
+    "compare-policies": Measurement("policies", "One generator for everything, or one for each use?"),
+    "super-resolve": Measurement("super_resolution", "Can a second model double the side of pairs?"),
+    "compare-labellers": Measurement("labellers", "Which network labels best?"),
+    "compare-contrastive": Measurement("contrastive", "Do images and words gain from synthetic pairs?"),
+    "clean-captions": Measurement("cleaning", "Are wrong captions found?"),
+    "compare-cleaned": Measurement("cleaned_training", "Is a generator better for cleaned captions?"),
+    "detect": Measurement("authenticity", "Can synthetic chips be told from real ones?"),
+    "check-marks": Measurement("marks", "Are marks of origin found, and faults reported?"),
+    "human-rating": Measurement("human_rating", "What do people see?"),
+    "ground-benchmark": Measurement("ground_scale", "How long does grounding take?"),
+}
+
+
+class Measured(NamedTuple):
+    """A folder that a command filled: its command, what tells it from other runs, and where it lies."""
+
+    command: str
+    run: str
+    path: Path
+
+    @property
+    def tag(self) -> str:
+        """What the column ``regime`` says of its rows.
+
+        >>> Measured("detect", "fold1", Path()).tag
+        'command=detect;run=fold1'
+        """
+        return f"command={self.command}" + (f";run={self.run}" if self.run else "")
+
+
+def measured_dir(study: str, command: str, fold: int = 0, run: str = "") -> Path:
+    """Return the folder a command fills unless told otherwise; other folds and runs lie in folders below it.
+
+    >>> measured_dir("laptop", "detect", fold=1).relative_to(results_dir("laptop")).as_posix()
+    'authenticity/fold1'
+    """
+    words = [run, f"fold{fold}" if fold else ""]
+    return results_dir(study) / MEASUREMENTS[command].folder / "-".join(filter(None, words))
+
+
+def measured_folders(root: Path) -> list[Measured]:
+    """Return every folder below ``results/<study>`` (or its published copy) in which a command left numbers."""
+    found = []
+    for command, measurement in MEASUREMENTS.items():
+        folder = root / measurement.folder
+        for path in sorted([*folder.glob("metrics.csv"), *folder.glob("*/metrics.csv")]):
+            run = "" if path.parent == folder else path.parent.name
+            found.append(Measured(command, run, path.parent))
+    return found
+
+
+def measured_tables(study: str) -> list[str]:
+    """Return the commands' ``metrics.csv`` of a study that are there, for the rule of the report."""
+    root = results_dir(study)
+    return [f"results/{study}/{m.path.relative_to(root)}/metrics.csv" for m in measured_folders(root)]
