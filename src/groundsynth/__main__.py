@@ -41,6 +41,11 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("study")
     publish.set_defaults(command=publish_command)
 
+    claims = commands.add_parser(
+        "claims", help="hold every published study against config/claims.yaml: table, page and figure"
+    )
+    claims.set_defaults(command=claims_command)
+
     cutting = commands.add_parser(
         "cutting-benchmark",
         help="time chip cutting from a large scene against a script that goes patch by patch",
@@ -331,6 +336,16 @@ def publish_command(arguments: argparse.Namespace) -> None:
     from groundsynth.report.publish import publish_study
 
     print(publish_study(arguments.study))
+
+
+def claims_command(arguments: argparse.Namespace) -> None:
+    """Write ``claims.csv``, ``claims.md`` and ``claims.png`` to ``results/published``, and print the counts."""
+    from groundsynth.paths import project_root
+    from groundsynth.report.published_claims import counted, write_claims
+
+    folder = project_root() / "results" / "published"
+    print(counted(write_claims(folder)))
+    print(folder / "claims.md")
 
 
 def scale_command(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ EARLIER = [PREPARE, TRAIN, GENERATE, LABEL, CAPTION, GROUND, BENCHMARK, CAPTIONI
 rule report:
     input:
         REPORT.code,
+        claims="config/claims.yaml",
         metrics=[path for stage in EARLIER for path in stage.of_study("metrics.csv")],
         runs=[path for stage in EARLIER for path in stage.of_study("run.json")],
         real=PREPARE.of_study("chips.parquet"),

@@ -18,6 +18,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, results_dir
 from groundsynth.report.pages import build_pages, executed_notebook, scrub
 from groundsynth.report.provenance import find_config
+from groundsynth.report.published_claims import write_claims
 from groundsynth.report.style import read_caption
 from groundsynth.report.tables import (
     REPORT,
@@ -65,6 +66,7 @@ def publish_study(study: str) -> Path:
         verify_private(copy)
         _verify_size(copy)
         _replace(copy, target)
+    write_claims(target.parent)
     _write_gallery(target.parent)
     if study == README_STUDY:
         renew_readme(target, study)
@@ -195,6 +197,8 @@ def _write_gallery(folder: Path) -> None:
         "# Published studies",
         "Written by `snakemake publish`: small tables, figures and executed notebooks of whole studies. "
         "Download a study and open its `09_report/index.html` for the full report with every notebook.",
+        "[What became of the published claims](claims.md): each claim, its published number, ours with its interval, "
+        "and the verdict.",
     ]
     for manifest in sorted(folder.glob("*/manifest.json")):
         study = manifest.parent
