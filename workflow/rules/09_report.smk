@@ -7,6 +7,7 @@ rule report:
         REPORT.code,
         claims="config/claims.yaml",
         metrics=[path for stage in EARLIER for path in stage.of_study("metrics.csv")],
+        counts=BENCHMARK.of_study("counts.csv"),
         runs=[path for stage in EARLIER for path in stage.of_study("run.json")],
         real=PREPARE.of_study("chips.parquet"),
         synthetic=GENERATE.of_study("chips.parquet"),

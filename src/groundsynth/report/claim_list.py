@@ -1,4 +1,4 @@
-"""The claims that are tested, as ``config/claims.yaml`` states them before there are results."""
+"""The claims that are tested, as ``config/claims.yaml`` states them."""
 
 from __future__ import annotations
 

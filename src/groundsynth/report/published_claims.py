@@ -20,7 +20,7 @@ HEAD = """# Published claims, and what was found here
 
 Written by `python -m groundsynth claims` from the published studies; the same as a table:
 [claims.csv](claims.csv). Each claim, its test and its rule stand in
-[config/claims.yaml](../../config/claims.yaml), stated before results.
+[config/claims.yaml](../../config/claims.yaml), written before any study of several folds.
 
 **How a verdict is formed.** The whole 95 % interval lies on the claim's side of its threshold: *reproduced*. It
 lies on the other side: *reversed*. Anything else is *not shown*, and so is whatever rests on one fold or, where
