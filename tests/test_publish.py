@@ -13,6 +13,7 @@ from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import COLOURS
 from groundsynth.report import tables
+from groundsynth.report.attempts import read_attempts
 from groundsynth.report.pages import build_pages, notebook_body, scrub
 from groundsynth.report.provenance import find_config
 from groundsynth.report.publish import publish_study, shrink_picture, verify_private
@@ -74,6 +75,8 @@ def test_publishing_is_whole_and_can_be_repeated(results):
     html = (target / "09_report" / "index.html").read_text()
     for link in re.findall(r'href="([^"]+)"', html):
         assert (target / "09_report" / link).is_file(), link
+    logged = read_attempts()
+    assert logged[["study", "what", "test_opened"]].values.tolist() == [["smoke", "publish", "yes"]]  # once
     assert not list(target.rglob("*.parquet")) + list(target.rglob("*.ipynb"))
     assert "CC BY-SA 3.0" in (target.parent / "LICENSE-DATA").read_text()
 

@@ -41,6 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("study")
     publish.set_defaults(command=publish_command)
 
+    attempt = commands.add_parser(
+        "log-attempt", help="log what was tried on validation, with the test blocks left unread"
+    )
+    attempt.add_argument("study", type=Path, help="config of a study that ran with benchmark: {split: val}")
+    attempt.add_argument("--note", required=True, help="what was tried, in a sentence")
+    attempt.set_defaults(command=attempt_command)
+
     claims = commands.add_parser(
         "claims", help="hold every published study against config/claims.yaml: table, page and figure"
     )
@@ -338,6 +345,15 @@ def publish_command(arguments: argparse.Namespace) -> None:
     print(publish_study(arguments.study))
 
 
+def attempt_command(arguments: argparse.Namespace) -> None:
+    """Append a row to ``results/attempts.csv``, unless it is there."""
+    from groundsynth.config import load_study
+    from groundsynth.report.attempts import attempts_path, log_validation
+
+    added = log_validation(load_study(arguments.study), arguments.note)
+    print(f"{attempts_path()}: {'one row more' if added else 'these settings are logged already'}")
+
+
 def claims_command(arguments: argparse.Namespace) -> None:
     """Write ``claims.csv``, ``claims.md`` and ``claims.png`` to ``results/published``, and print the counts."""
     from groundsynth.paths import project_root
@@ -513,6 +529,7 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     from groundsynth.config import load_study
     from groundsynth.models.device import pick_device
     from groundsynth.paths import project_root, results_dir
+    from groundsynth.report.attempts import log_attempt
     from groundsynth.report.labeller_figures import comparison_caption, comparison_figure
     from groundsynth.report.style import save_figure
 
@@ -529,6 +546,12 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     write_table(history, folder / "history.csv", "history")
     write_table(counts, folder / "counts.csv", "counts")
     metrics = write_metrics(rows, folder / "metrics.csv")
+    chosen = counts.loc[counts["split"] == "test", "arm"].iloc[0]
+    tried = f"{history['arm'].nunique()} labellers, {len(arguments.seeds)} seeds, {study.label.steps} steps"
+    log_attempt(
+        study, "compare-labellers", True, tried, arms=history["arm"].nunique(), best_arm=chosen, val_delta=None,
+        val_low=None, val_high=None,
+    )  # fmt: skip
     caption = comparison_caption(metrics)
     print(save_figure(comparison_figure(metrics), folder / "labellers.png", caption))
     print(caption)

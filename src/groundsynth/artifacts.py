@@ -176,6 +176,24 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         },
         strict=True,
     ),
+    # one row per attempt: who opened the test split, or what was tried on validation; the delta is in mIoU
+    "attempts": pa.DataFrameSchema(
+        {
+            "study": _column(str, pa.Check.str_length(min_value=1)),
+            "config_hash": _column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$")),
+            "what": _column(str, pa.Check.str_length(min_value=3)),
+            "version": _column(str),
+            "commit": _column(str),
+            "folds": _column(str, pa.Check.str_matches(r"^\d+(;\d+)*$")),
+            "arms": _column(int, pa.Check.gt(0)),
+            "best_arm": _column(str),
+            **{name: _column(float, nullable=True) for name in ("val_delta", "val_low", "val_high")},
+            "test_opened": _column(str, pa.Check.isin(["yes", "no"])),
+            "note": _column(str),
+        },
+        unique=["study", "config_hash", "what"],
+        strict=True,
+    ),
     # one row per published claim and scene it was tested on; all three numbers in the claim's unit
     "published_claims": pa.DataFrameSchema(
         {

@@ -16,6 +16,7 @@ from groundsynth.artifacts import atomic_path, read_json, read_table, write_tabl
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, results_dir
+from groundsynth.report.attempts import log_attempt
 from groundsynth.report.pages import build_pages, executed_notebook, scrub
 from groundsynth.report.provenance import find_config
 from groundsynth.report.published_claims import write_claims
@@ -42,7 +43,7 @@ TEXT = {".csv", ".json", ".html", ".md", ".txt"}
 
 
 def publish_study(study: str) -> Path:
-    """Copy what a finished study shows to ``results/published/<study>``, whole or not at all.
+    """Copy what a finished study shows to ``results/published/<study>``, whole or not at all, and log the attempt.
 
     Args:
         study: a study whose stages have all run; ``laptop`` also renews the table in the README.
@@ -66,6 +67,7 @@ def publish_study(study: str) -> Path:
         verify_private(copy)
         _verify_size(copy)
         _replace(copy, target)
+    log_attempt(resolved, "publish", True)
     write_claims(target.parent)
     _write_gallery(target.parent)
     if study == README_STUDY:
