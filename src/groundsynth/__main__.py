@@ -254,6 +254,20 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", type=Path, default=Path("results/scratch/labellers"), help="folder")
     compare.set_defaults(command=compare_labellers_command)
 
+    same = commands.add_parser(
+        "aa-test",
+        help="train the arm real many times over, and count how often stage 07's interval sees a difference",
+    )
+    same.add_argument("study", type=Path, help="config of a study whose stage 01 has run")
+    same.add_argument("--fold", type=int, default=0)
+    same.add_argument("--seeds", type=int, default=24, help="identical trainings; 12 and more")
+    same.add_argument(
+        "--half", type=int, default=12, help="seeds repeated with half of the labelled blocks; 6 and more"
+    )
+    same.add_argument("--comparisons", type=int, default=400, help="per size of group; 200 and more")
+    same.add_argument("--output", type=Path, help="folder; results/<study>/aa_test by default")
+    same.set_defaults(command=aa_command)
+
     policies = commands.add_parser(
         "compare-policies", help="compare a unified generator with generators of one policy each"
     )
@@ -555,6 +569,31 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     caption = comparison_caption(metrics)
     print(save_figure(comparison_figure(metrics), folder / "labellers.png", caption))
     print(caption)
+
+
+def aa_command(arguments: argparse.Namespace) -> None:
+    """Train, compare, write; log that test chips were looked at; print what was measured and what follows."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root, results_dir
+    from groundsynth.report.aa_figures import aa_findings
+    from groundsynth.report.attempts import log_attempt
+    from groundsynth.workflow.aa_study import run_aa_test
+
+    study = load_study(arguments.study)
+    folder = project_root() / (arguments.output or results_dir(study.study) / "aa_test")
+    runs, bar = (arguments.seeds, arguments.half, arguments.comparisons), partial(tqdm, desc="trainings")
+    metrics = run_aa_test(study, arguments.fold, *runs, folder, bar)
+    log_attempt(
+        study, "aa-test", True, "real chips alone, nothing chosen", arms=2, best_arm="", val_delta=None,
+        val_low=None, val_high=None,
+    )  # fmt: skip
+    print(metrics[["arm", "regime", "metric", "value", "low", "high", "n", "seeds"]].to_string(index=False))
+    print(aa_findings(metrics))
+    print(folder)
 
 
 def policies_command(arguments: argparse.Namespace) -> None:
