@@ -137,6 +137,20 @@ def test_precision_and_recall_of_the_classes_that_occur():
     assert np.isnan(cv.mean_share(counts, [2], 1))
 
 
+def test_rare_classes_that_gain_most_give_a_correlation_of_minus_one():
+    counts = np.zeros((1, 2, 2, 4, 7, 3), np.int64)
+    for k, (pixels, hits, more) in enumerate(((1000, 500, 10), (500, 250, 20), (100, 50, 15))):
+        counts[0, 0, ..., k, 0], counts[0, 0, ..., k, 2] = hits, pixels - hits
+        counts[0, 1, ..., k, 0], counts[0, 1, ..., k, 2] = hits + more, pixels - hits - more
+    scores = [cv.pooled_scores([0, 1, 2])["iou", name] for name in cv.CLASSES]
+    values = np.stack([cv.mean_score(counts, score) for score in scores], -1)
+    draws = np.stack([cv.nested_draws(counts, score, 50, "x") for score in scores], -1)
+    value, (low, high) = cv.gain_correlation(values, draws, 0, counts)[1]
+    assert [value, low, high] == pytest.approx(
+        [-1, -1, -1]
+    )  # gains of 1, 4 and 15 points; shares 1000, 500, 100
+
+
 def test_pooled_rows_hold_scores_differences_and_corrected_p_values():
     rates = {"real": 0.5, "real+mask": 0.6, "real+joint": 0.5, "real+mask:freemask": 0.7}
     folds = [counts_table(rates, f, blocks, seeds=3) for f, blocks in enumerate(([0, 1, 2], [3, 4, 5]))]
@@ -150,9 +164,10 @@ def test_pooled_rows_hold_scores_differences_and_corrected_p_values():
     table = pd.DataFrame(rows).set_index(["metric", "arm", "regime", "class"])["value"]
     assert table["miou", "real+mask", REGIME, ""] == 0.6
     assert table["delta_miou", "real+mask", REGIME, ""] == pytest.approx(0.1)
-    assert table["delta_iou", "real+mask", f"against=real;{REGIME}", "tree cover"] == pytest.approx(0.1)
+    assert table["delta_iou", "real+mask", REGIME, "tree cover"] == pytest.approx(0.1)
     assert table["delta_miou", "real+joint", f"against=real+mask;{REGIME}", ""] == pytest.approx(-0.1)
     assert table["delta_miou_filter", "real+mask:freemask", REGIME, ""] == pytest.approx(0.1)
+    assert np.isnan(table["gain_frequency_correlation", "real+mask", REGIME, ""])  # a single class
     assert table["miou", "real", f"split=val;{REGIME}", ""] == 0.5
     assert table["delta_miou_p_holm", "real+mask", REGIME, ""] == pytest.approx(2 * 2 / 401)
     assert table["delta_miou_p_holm", "real+joint", REGIME, ""] == 1.0

@@ -160,6 +160,16 @@ def test_a_paired_difference_is_preferred_to_one_made_of_two_intervals():
     assert claims.compare(table(apart[0]), test) is None
 
 
+def test_what_commands_measure_names_its_fold_as_a_run():
+    rows = [
+        row("detector_auc", value, arm="joint", regime=f"detector=network;command=detect{run}")
+        for value, run in ((0.9, ""), (0.8, ";run=fold1"), (0.7, ";run=wide"))
+    ]
+    wanted = {"metric": "detector_auc", "arm": "joint", "regime": "detector=network;command=detect"}
+    found = claims.measure(table(*rows), claims.Rows(**wanted))
+    assert (found.folds, found.value) == (2, pytest.approx(0.85))
+
+
 def test_differences_are_taken_fold_by_fold_where_there_are_folds():
     test = claim(
         test={

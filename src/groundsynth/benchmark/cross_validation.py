@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 
 from groundsynth.artifacts import metric_row
 from groundsynth.benchmark.intervals import Score, interval, stack_counts
@@ -185,8 +185,8 @@ def pooled_rows(
 
     Every score of every arm; ``delta_<score>`` of the ``pairs`` (``delta_miou_filter`` of a filtered arm and
     its unfiltered one) and of every arm to ``real`` (mIoU), with ``smallest_detectable_difference``; for the primary comparisons ``delta_miou_p`` and, corrected for
-    their number, ``delta_miou_p_holm``; mIoU on validation, to choose by; and on the held-out region,
-    if there is one.
+    their number, ``delta_miou_p_holm``; ``gain_frequency_correlation``; mIoU on validation, to choose
+    by; and on the held-out region, if there is one.
 
     Args:
         tables: see :func:`stack_folds`.
@@ -215,7 +215,7 @@ def pooled_rows(
         change, draw = values[key][first] - values[key][second], draws[key][first] - draws[key][second]
         plain = pair.metric == "miou" and pair.against == REFERENCE
         of_filter = pair.metric == "miou" and pair.arm.startswith(f"{pair.against}:")
-        where = regime("" if plain or of_filter else f"against={pair.against}")
+        where = regime("" if of_filter or pair.against == REFERENCE else f"against={pair.against}")
         name = "delta_miou_filter" if of_filter else f"delta_{pair.metric}"
         rows.append(row(name, pair.arm, change, interval(draw), where, pair.class_))
         if plain:
@@ -225,7 +225,42 @@ def pooled_rows(
     named = {arm: p_values[arm] for arm in primary if arm in p_values}
     for metric, found in (("delta_miou_p", named), ("delta_miou_p_holm", holm(named))):
         rows += [row(metric, arm, p, (None, None), regime()) for arm, p in found.items()]
+    by_class = [np.stack([part["iou", name] for name in CLASSES], -1) for part in (values, draws)]
+    found = gain_correlation(*by_class, arms.index(REFERENCE), counts)
+    rows += [
+        row("gain_frequency_correlation", arm, *found[i], regime())
+        for i, arm in enumerate(arms)
+        if arm != REFERENCE
+    ]
     return rows + _other_splits(study, tables, systems, classes, resamples, regime)
+
+
+def gain_correlation(
+    values: np.ndarray, draws: np.ndarray, reference: int, counts: np.ndarray
+) -> list[tuple[float, tuple[float | None, float | None]]]:
+    """Return each arm's rank correlation, over classes, of its gain in IoU with the class's share of the ground.
+
+    Args:
+        values: (arms, 7) IoU; draws: (arms, resamples, 7); counts: (generators, arms, seeds, blocks, 7, 3).
+    """
+    pixels = counts[0, 0, 0].sum(0)[:, [0, 2]].sum(1)  # (7,) labelled
+    there = pixels > 0
+    ranks = rankdata(pixels[there])
+    found = []
+    for value, draw in zip(values - values[reference], draws - draws[reference], strict=True):
+        whole = draw[:, there][np.isfinite(draw[:, there]).all(1)]
+        found.append(
+            (float(_rank_correlation(value[there], ranks)), interval(_rank_correlation(whole, ranks)))
+        )
+    return found
+
+
+def _rank_correlation(gains: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Return Spearman's correlation of gains (…, k) with ranks (k,); NaN where all gains are alike."""
+    own = rankdata(gains, axis=-1) - (len(ranks) + 1) / 2
+    other = ranks - ranks.mean()
+    size = np.sqrt((own**2).sum(-1) * (other**2).sum())
+    return np.divide((own * other).sum(-1), size, out=np.full(size.shape, np.nan), where=size > 0)
 
 
 def _other_splits(study, tables, systems, classes, resamples: int, regime) -> list[dict]:

@@ -24,7 +24,7 @@ VERDICTS = ("reproduced", "not shown", "reversed")
 BENCHMARKS = ("07_benchmark_segmentation", "08_benchmark_captioning")
 LEAST_SEEDS = 3  # downstream trainings per arm that a verdict rests on
 # what a regime says of where a row is from, and not of what was done
-PLACE = re.compile(r"^((fold|folds|generator|generators|shard|seed)=.*|[a-z_]+-s\d+)$")
+PLACE = re.compile(r"^((fold|folds|generator|generators|shard|seed)=.*|run=fold\d+|[a-z_]+-s\d+)$")
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,13 @@ def _asked(regime: str) -> frozenset[str]:
 
 def _tag(regime: str, name: str) -> str:
     found = [part.partition("=")[2] for part in regime.split(";") if part.startswith(f"{name}=")]
+    if found:
+        return found[0]
+    if name == "fold" and "command=" in regime:  # commands name their fold as a run, but for the first
+        run = re.search(r"(?:^|;)run=fold(\d+)", regime)
+        return run[1] if run else "0"
     drawn = [part for part in regime.split(";") if re.match(r"^[a-z_]+-s\d+$", part)]
-    return found[0] if found else drawn[0] if name == "generator" and drawn else ""
+    return drawn[0] if name == "generator" and drawn else ""
 
 
 def select(metrics: pd.DataFrame, rows: Rows) -> pd.DataFrame:
@@ -181,8 +186,8 @@ def compare(metrics: pd.DataFrame, test: Test) -> Evidence | None:
 
 
 def paired_rows(rows: Rows, other: Rows) -> Rows:
-    """Return where the paired difference of two arms is found: ``delta_<metric>``, regime ``against=<arm>``."""
-    against = "" if other.arm == "real" and rows.metric == "miou" else f"against={other.arm}"
+    """Return where the paired difference of two arms is found: ``delta_<metric>``, with ``against=<arm>`` unless that is ``real``."""
+    against = "" if other.arm == "real" else f"against={other.arm}"
     regime = ";".join(part for part in (rows.regime, against) if part)
     return rows.model_copy(update={"metric": f"delta_{rows.metric}", "regime": regime})
 
