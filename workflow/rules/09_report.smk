@@ -8,6 +8,7 @@ rule report:
         claims="config/claims.yaml",
         metrics=[path for stage in EARLIER for path in stage.of_study("metrics.csv")],
         counts=BENCHMARK.of_study("counts.csv"),
+        trained=BENCHMARK.of_study("runs.csv") + BENCHMARK.of_study("history.csv"),
         runs=[path for stage in EARLIER for path in stage.of_study("run.json")],
         real=PREPARE.of_study("chips.parquet"),
         synthetic=GENERATE.of_study("chips.parquet"),

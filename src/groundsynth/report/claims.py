@@ -230,7 +230,7 @@ def best_point(metrics: pd.DataFrame, rows: Rows) -> Evidence | None:
     Those are the points whose interval reaches the best value. None with fewer than three points.
     """
     arms = sorted(set(select(metrics, rows)["arm"]))
-    found = [(_position(arm), measure(metrics, rows.model_copy(update={"arm": arm}))) for arm in arms]
+    found = [(position(arm), measure(metrics, rows.model_copy(update={"arm": arm}))) for arm in arms]
     points = [(place, evidence) for place, evidence in found if place is not None]
     if len(points) < 3:
         return None
@@ -239,7 +239,7 @@ def best_point(metrics: pd.DataFrame, rows: Rows) -> Evidence | None:
     return replace(best, value=place, low=min(near), high=max(near), p=None)
 
 
-def _position(arm: str) -> float | None:
+def position(arm: str) -> float | None:
     """Return the number behind @: 2.0 of ``real+joint@2``, nothing of other arms."""
     found = re.search(r"@([\d.]+)$", arm)
     return float(found[1]) if found else None

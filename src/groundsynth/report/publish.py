@@ -33,6 +33,7 @@ from groundsynth.report.tables import (
 SMALL_TABLES = (
     "metrics.csv", "run.json", "data.json", "blocks.csv", "loss.csv", "model_card.md", "agreement.csv",
     "certificate.csv", "thresholds.json", "runs.csv", "pooled.csv",
+    "cost_of_gain.csv",
 )  # fmt: skip
 TABLE_BYTES = 300_000
 STUDY_BYTES = 16_000_000
