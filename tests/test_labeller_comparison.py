@@ -14,6 +14,7 @@ from groundsynth.benchmark.labeller_comparison import check_architectures, choos
 from groundsynth.config import load_study, validate_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import SHARE_COLUMNS
+from groundsynth.report.attempts import read_attempts
 
 ARCHITECTURES = ["Unet", "FPN", "Segformer"]
 CPU = torch.device("cpu")
@@ -108,6 +109,10 @@ def test_the_command_writes_rows_and_a_figure(project):
     assert command.main(words) == 0
     rows = read_table(root / "out" / "metrics.csv", "metrics")
     assert set(rows["metric"]) == {"labeller_miou", "labeller_iou"}
+    counts = read_table(root / "out" / "counts.csv", "counts")
+    tested = counts.loc[counts["split"] == "test", "arm"].unique().tolist()
+    logged = read_attempts()[["what", "arms", "best_arm", "test_opened"]].values.tolist()
+    assert logged == [["compare-labellers", 3, *tested, "yes"]]
     assert (root / "out" / "labellers.png").stat().st_size > 1000
     caption = (root / "out" / "labellers.txt").read_text()
     assert "tested once" in caption

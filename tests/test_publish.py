@@ -14,6 +14,7 @@ from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import COLOURS
 from groundsynth.report import tables
+from groundsynth.report.attempts import read_attempts
 from groundsynth.report.pages import build_pages, notebook_body, scrub
 from groundsynth.report.provenance import find_config
 from groundsynth.report.publish import publish_study, shrink_picture, verify_private
@@ -68,12 +69,15 @@ def test_publishing_is_whole_and_can_be_repeated(results):
     before = sorted(path.relative_to(target) for path in target.rglob("*"))
     assert publish_study("smoke") == target
     assert sorted(path.relative_to(target) for path in target.rglob("*")) == before
-    assert sorted(path.name for path in target.parent.iterdir()) == ["LICENSE-DATA", "README.md", "smoke"]
+    beside = ["LICENSE-DATA", "README.md", "claims.csv", "claims.md", "claims.png", "claims.txt", "smoke"]
+    assert sorted(path.name for path in target.parent.iterdir()) == beside
     table = read_table(target / "metrics.csv", "metrics")
     assert len(tables.pick(table, "stage_seconds", stage="09_report")) == 1
     html = (target / "09_report" / "index.html").read_text()
     for link in re.findall(r'href="([^"]+)"', html):
         assert (target / "09_report" / link).is_file(), link
+    logged = read_attempts()
+    assert logged[["study", "what", "test_opened"]].values.tolist() == [["smoke", "publish", "yes"]]  # once
     assert not list(target.rglob("*.parquet")) + list(target.rglob("*.ipynb"))
     assert "CC BY-SA 3.0" in (target.parent / "LICENSE-DATA").read_text()
 
@@ -172,7 +176,8 @@ def test_a_study_too_large_is_refused_and_the_old_copy_stays(results, monkeypatc
     with pytest.raises(GroundsynthError, match="the largest file is"):
         publish_study("smoke")
     assert (target / "manifest.json").is_file()
-    assert len(list(target.parent.iterdir())) == 3
+    assert not list(target.parent.glob(".*"))  # no half of a copy
+    assert len([path for path in target.parent.iterdir() if path.is_dir()]) == 1
 
 
 def test_scrub_leaves_addresses_and_longer_names_alone(tmp_path, monkeypatch):

@@ -162,8 +162,8 @@ def test_intervals_in_words(row, shape, text):
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [
-        (0.01, 0.02, "above real"),
-        (-0.02, -0.01, "below real"),
+        (0.01, 0.02, "above 0 in this fold"),
+        (-0.02, -0.01, "below 0 in this fold"),
         (-0.01, 0.01, "no difference shown"),
         (None, None, "no interval"),
         (0.0, 0.01, "no difference shown"),
@@ -180,14 +180,19 @@ def test_result_table_starts_with_real_and_claims_nothing_it_cannot(results):
     assert table.loc["real", "reading"] == "reference"
     assert table.loc["real+mask", "difference to real, pp"] == "+3.0 [+1.0, +5.0]"
     assert table.loc["real+joint", "reading"] == "no difference shown"
-    assert table.loc["synthetic:joint", "reading"] == "below real"
+    assert table.loc["synthetic:joint", "reading"] == "below 0 in this fold"
 
 
 def test_the_claim_names_every_mixed_arm_and_no_verdict_on_one_fold(results):
     claim = tables.claim_sentence(gathered(), "smoke")
-    for words in ("−0.4 [−2.4, +1.6] (image)", "(joint)", "(mask)", "1 of 3 above real", "no verdict"):
+    for words in (
+        "−0.4 [−2.4, +1.6] (image)",
+        "(joint)",
+        "(mask)",
+        "1 of 3 above 0 in this fold",
+        "no verdict",
+    ):
         assert words in claim
-    assert "no verdict" not in tables.claim_sentence(gathered(), "smoke", folds=6)
     assert "no benchmark" in tables.claim_sentence(frame(), "smoke")
 
 
@@ -196,6 +201,53 @@ def test_the_claim_is_about_synthetic_chips_and_not_about_other_recipes():
     delta = {"metric": "delta_miou", "value": 0.01, "low": 0.0, "high": 0.02}
     claim = tables.claim_sentence(frame(*[delta | {"arm": arm} for arm in arms]), "smoke")
     assert "by +1.0 [+0.0, +2.0] (mask) percentage points" in claim
+
+
+def several(folds: int, generators: int, p: float = 0.01) -> pd.DataFrame:
+    """Return the gathered table as it would be with several folds: each fold's rows, and all of them together."""
+    table = gathered()
+    bench = table["stage"] == tables.BENCHMARK
+    single = table[bench].assign(regime="fold=0")
+    pooled = table[bench].assign(regime=f"folds={folds};generators={generators}", n=42)
+    more = [
+        pooled[pooled["metric"] == "delta_miou"].assign(metric=name, value=value, low=None, high=None)
+        for name, value in (
+            ("delta_miou_p", p / 3), ("delta_miou_p_holm", p), ("smallest_detectable_difference", 0.021)
+        )
+    ]  # fmt: skip
+    return pd.concat([table[~bench], single, pooled, *more], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("folds", "generators", "p", "words"),
+    [
+        (6, 2, 0.01, "above real"),
+        (6, 2, 0.06, "no difference shown"),
+        (6, 1, 0.01, "above 0 with this generator"),
+        (1, 2, 0.01, "above 0 in this fold"),
+    ],
+)
+def test_a_verdict_is_read_from_several_folds_and_generators_alone(results, folds, generators, p, words):
+    table = several(folds, generators, p)
+    shown = tables.result_table(table).set_index("trained on")
+    assert shown.loc["real+mask", "reading"] == words
+    assert shown.loc["real+mask", "difference to real, pp"] == "+3.0 [+1.0, +5.0]"  # once, not per fold
+    assert ("no verdict" in tables.claim_sentence(table, "smoke")) == (folds == 1 or generators == 1)
+    assert "a true difference of 2.1 points" in tables.claim_sentence(table, "smoke")
+    named = tables.primary_table(table).set_index("arm")
+    assert named.loc["real+mask", ["p, corrected (Holm)", "would be shown, pp", "reading"]].tolist() == [
+        f"{p:.2g}", "2.1", words,
+    ]  # fmt: skip
+
+
+def test_other_regimes_stay_out_of_the_first_table(results):
+    table = gathered()
+    rows = table[table["stage"] == tables.BENCHMARK]
+    others = [rows.assign(regime=regime) for regime in ("split=val", "network=FPN", "region")]
+    assert len(tables.result_table(pd.concat([table, *others]))) == len(tables.result_table(table))
+    assert tables.primary_table(table).empty
+    unread = table.assign(regime=table["regime"].where(table["stage"] != tables.BENCHMARK, "split=val"))
+    assert len(tables.result_table(unread)) == len(tables.result_table(table))
 
 
 def test_lessons_leave_out_what_was_not_measured(results):

@@ -45,6 +45,18 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("study")
     publish.set_defaults(command=publish_command)
 
+    attempt = commands.add_parser(
+        "log-attempt", help="log what was tried on validation, with the test blocks left unread"
+    )
+    attempt.add_argument("study", type=Path, help="config of a study that ran with benchmark: {split: val}")
+    attempt.add_argument("--note", required=True, help="what was tried, in a sentence")
+    attempt.set_defaults(command=attempt_command)
+
+    claims = commands.add_parser(
+        "claims", help="hold every published study against config/claims.yaml: table, page and figure"
+    )
+    claims.set_defaults(command=claims_command)
+
     cutting = commands.add_parser(
         "cutting-benchmark",
         help="time chip cutting from a large scene against a script that goes patch by patch",
@@ -250,6 +262,20 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", type=Path, help="folder; results/<study>/labellers by default")
     compare.set_defaults(command=compare_labellers_command)
 
+    same = commands.add_parser(
+        "aa-test",
+        help="train the arm real many times over, and count how often stage 07's interval sees a difference",
+    )
+    same.add_argument("study", type=Path, help="config of a study whose stage 01 has run")
+    same.add_argument("--fold", type=int, default=0)
+    same.add_argument("--seeds", type=int, default=24, help="identical trainings; 12 and more")
+    same.add_argument(
+        "--half", type=int, default=12, help="seeds repeated with half of the labelled blocks; 6 and more"
+    )
+    same.add_argument("--comparisons", type=int, default=400, help="per size of group; 200 and more")
+    same.add_argument("--output", type=Path, help="folder; results/<study>/aa_test by default")
+    same.set_defaults(command=aa_command)
+
     policies = commands.add_parser(
         "compare-policies", help="compare a unified generator with generators of one policy each"
     )
@@ -367,6 +393,25 @@ def publish_command(arguments: argparse.Namespace) -> None:
     from groundsynth.report.publish import publish_study
 
     print(publish_study(arguments.study))
+
+
+def attempt_command(arguments: argparse.Namespace) -> None:
+    """Append a row to ``results/attempts.csv``, unless it is there."""
+    from groundsynth.config import load_study
+    from groundsynth.report.attempts import attempts_path, log_validation
+
+    added = log_validation(load_study(arguments.study), arguments.note)
+    print(f"{attempts_path()}: {'one row more' if added else 'these settings are logged already'}")
+
+
+def claims_command(arguments: argparse.Namespace) -> None:
+    """Write ``claims.csv``, ``claims.md`` and ``claims.png`` to ``results/published``, and print the counts."""
+    from groundsynth.paths import project_root
+    from groundsynth.report.published_claims import counted, write_claims
+
+    folder = project_root() / "results" / "published"
+    print(counted(write_claims(folder)))
+    print(folder / "claims.md")
 
 
 def scale_command(arguments: argparse.Namespace) -> None:
@@ -532,6 +577,7 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     from groundsynth.config import load_study
     from groundsynth.models.device import pick_device
     from groundsynth.paths import results_dir
+    from groundsynth.report.attempts import log_attempt
     from groundsynth.report.labeller_figures import comparison_caption, comparison_figure
     from groundsynth.report.style import save_figure
 
@@ -548,9 +594,40 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     write_table(history, folder / "history.csv", "history")
     write_table(counts, folder / "counts.csv", "counts")
     metrics = write_metrics(rows, folder / "metrics.csv")
+    chosen = counts.loc[counts["split"] == "test", "arm"].iloc[0]
+    tried = f"{history['arm'].nunique()} labellers, {len(arguments.seeds)} seeds, {study.label.steps} steps"
+    log_attempt(
+        study, "compare-labellers", True, tried, arms=history["arm"].nunique(), best_arm=chosen, val_delta=None,
+        val_low=None, val_high=None,
+    )  # fmt: skip
     caption = comparison_caption(metrics)
     print(save_figure(comparison_figure(metrics), folder / "labellers.png", caption))
     print(caption)
+
+
+def aa_command(arguments: argparse.Namespace) -> None:
+    """Train, compare, write; log that test chips were looked at; print what was measured and what follows."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
+    from groundsynth.config import load_study
+    from groundsynth.paths import project_root
+    from groundsynth.report.aa_figures import aa_findings
+    from groundsynth.report.attempts import log_attempt
+    from groundsynth.workflow.aa_study import run_aa_test
+
+    study = load_study(arguments.study)
+    folder = project_root() / folder_of(arguments, study, "aa-test")
+    runs, bar = (arguments.seeds, arguments.half, arguments.comparisons), partial(tqdm, desc="trainings")
+    metrics = run_aa_test(study, arguments.fold, *runs, folder, bar)
+    log_attempt(
+        study, "aa-test", True, "real chips alone, nothing chosen", arms=2, best_arm="", val_delta=None,
+        val_low=None, val_high=None,
+    )  # fmt: skip
+    print(metrics[["arm", "regime", "metric", "value", "low", "high", "n", "seeds"]].to_string(index=False))
+    print(aa_findings(metrics))
+    print(folder)
 
 
 def policies_command(arguments: argparse.Namespace) -> None:

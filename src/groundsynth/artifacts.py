@@ -35,10 +35,20 @@ def read_json(path: Path, remake: str) -> dict:
         raise GroundsynthError(f"{path}: not valid JSON ({error}); remake it: {remake}") from None
 
 
+# tables of all studies together, which no rule makes
+OWN_COMMANDS = {
+    "published/claims.csv": "python -m groundsynth claims",
+    "results/attempts.csv": "git checkout results/attempts.csv, for what was tried cannot be made again",
+}
+
+
 def remake_command(path: Path) -> str:
     """Return the command that makes an artefact again."""
     from groundsynth.paths import project_root
 
+    own = "/".join(Path(path).parts[-2:])
+    if own in OWN_COMMANDS:
+        return OWN_COMMANDS[own]
     try:
         shown = Path(path).resolve().relative_to(project_root())
     except ValueError:
@@ -164,6 +174,44 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "text": _column(str),
             "verdict": _column(str, pa.Check.isin(["true", "false", "not checkable"])),
         },
+        strict=True,
+    ),
+    # one row per attempt: who opened the test split, or what was tried on validation; the delta is in mIoU
+    "attempts": pa.DataFrameSchema(
+        {
+            "study": _column(str, pa.Check.str_length(min_value=1)),
+            "config_hash": _column(str, pa.Check.str_matches(r"^[0-9a-f]{12}$")),
+            "what": _column(str, pa.Check.str_length(min_value=3)),
+            "version": _column(str),
+            "commit": _column(str),
+            "folds": _column(str, pa.Check.str_matches(r"^\d+(;\d+)*$")),
+            "arms": _column(int, pa.Check.gt(0)),
+            "best_arm": _column(str),
+            **{name: _column(float, nullable=True) for name in ("val_delta", "val_low", "val_high")},
+            "test_opened": _column(str, pa.Check.isin(["yes", "no"])),
+            "note": _column(str),
+        },
+        unique=["study", "config_hash", "what"],
+        strict=True,
+    ),
+    # one row per published claim and scene it was tested on; all three numbers in the claim's unit
+    "published_claims": pa.DataFrameSchema(
+        {
+            "system": _column(str, pa.Check.str_length(min_value=3)),
+            "claim": _column(str, pa.Check.str_length(min_value=3)),
+            "published": _column(str),  # with its unit
+            **{name: _column(float, nullable=True) for name in ("ours", "low", "high")},
+            "verdict": _column(str, pa.Check.isin(["reproduced", "not shown", "reversed"])),
+            "scenes": _column(str),
+            "note": _column(str, pa.Check.str_length(min_value=3)),
+        },
+        checks=[
+            pa.Check(
+                lambda t: (t["verdict"] == "not shown") | (t["low"] <= t["high"]),
+                error="a verdict needs an interval",
+            )
+        ],
+        unique=["system", "claim", "scenes"],
         strict=True,
     ),
     # one row per synthetic chip: everything the verdict rests on

@@ -612,6 +612,16 @@ class Report(_Section):
     """Stage 09: figures and tables."""
 
     pairs: Positive = Field(32, description="real and generated pairs shown side by side")
+    primary: Annotated[list[str], Field(max_length=6)] = Field(
+        ["real+joint", "real+mask", "real+image", "real+text"],
+        description="arms whose difference to 'real' is tested over several folds, corrected for their number (Holm); "
+        "those that benchmark.arms leaves out do not count",
+    )
+    replicates: list[str] = Field(
+        [],
+        description="finished studies that extend this one with other generator.seeds: their counts are pooled with "
+        "this study's",
+    )
 
 
 class Adapt(_Section):

@@ -5,8 +5,11 @@ EARLIER = [PREPARE, TRAIN, GENERATE, LABEL, CAPTION, GROUND, BENCHMARK, CAPTIONI
 rule report:
     input:
         REPORT.code,
+        claims="config/claims.yaml",
         metrics=[path for stage in EARLIER for path in stage.of_study("metrics.csv")],
         measured=measured_tables(STUDY.study),
+        counts=BENCHMARK.of_study("counts.csv"),
+        trained=BENCHMARK.of_study("runs.csv") + BENCHMARK.of_study("history.csv"),
         runs=[path for stage in EARLIER for path in stage.of_study("run.json")],
         real=PREPARE.of_study("chips.parquet"),
         synthetic=GENERATE.of_study("chips.parquet"),

@@ -243,7 +243,7 @@ def render_index(
         _render(
             "index.html.j2",
             manifest=manifest,
-            claim=claim_sentence(metrics, study.study, len(study.folds)),
+            claim=claim_sentence(metrics, study.study),
             folds=len(study.folds),
             result=result_table(metrics),
             total=f"{minutes['measured'].sum():.1f} min measured, {minutes['planned'].sum():.0f} planned",

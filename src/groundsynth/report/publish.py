@@ -16,9 +16,11 @@ from groundsynth.artifacts import atomic_path, read_json, read_table, write_tabl
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, results_dir
+from groundsynth.report.attempts import log_attempt
 from groundsynth.report.measurements import MEASUREMENTS, Measured, measured_folders
 from groundsynth.report.pages import build_pages, executed_notebook, scrub
 from groundsynth.report.provenance import find_config
+from groundsynth.report.published_claims import write_claims
 from groundsynth.report.style import read_caption
 from groundsynth.report.tables import (
     REPORT,
@@ -32,7 +34,8 @@ from groundsynth.report.tables import (
 
 SMALL_TABLES = (
     "metrics.csv", "run.json", "data.json", "blocks.csv", "loss.csv", "model_card.md", "agreement.csv",
-    "certificate.csv", "thresholds.json", "runs.csv",
+    "certificate.csv", "thresholds.json", "runs.csv", "pooled.csv",
+    "cost_of_gain.csv",
 )  # fmt: skip
 TABLE_BYTES = 300_000
 STUDY_BYTES = 10_000_000
@@ -43,7 +46,7 @@ TEXT = {".csv", ".json", ".html", ".md", ".txt"}
 
 
 def publish_study(study: str) -> Path:
-    """Copy what a finished study shows to ``results/published/<study>``, whole or not at all.
+    """Copy what a finished study shows to ``results/published/<study>``, whole or not at all, and log the attempt.
 
     Args:
         study: a study whose stages have all run; ``laptop`` also renews the table in the README.
@@ -67,6 +70,8 @@ def publish_study(study: str) -> Path:
         verify_private(copy)
         _verify_size(copy)
         _replace(copy, target)
+    log_attempt(resolved, "publish", True)
+    write_claims(target.parent)
     _write_gallery(target.parent)
     if study == README_STUDY:
         renew_readme(target, study)
@@ -200,6 +205,8 @@ def _write_gallery(folder: Path) -> None:
         "# Published studies",
         "Written by `snakemake publish`: small tables, figures and executed notebooks of whole studies. "
         "Download a study and open its `09_report/index.html` for the full report with every notebook.",
+        "[What became of the published claims](claims.md): each claim, its published number, ours with its interval, "
+        "and the verdict.",
     ]
     for manifest in sorted(folder.glob("*/manifest.json")):
         study = manifest.parent

@@ -18,7 +18,7 @@ from groundsynth.artifacts import atomic_path, read_chips, read_table
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import colour_map
 from groundsynth.report.style import SYSTEM_COLOURS, legend_handles, save_figure, show_figure, system_colour
-from groundsynth.report.tables import interval, order_arms, pick
+from groundsynth.report.tables import headline, interval, order_arms, pick
 from groundsynth.seeds import rng
 from groundsynth.systems import drawn_pairs
 
@@ -87,7 +87,7 @@ def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
 
 def forest(metrics: pd.DataFrame) -> Drawn:
     """Difference in mIoU of every arm against real chips alone, in percentage points."""
-    rows = _in_order(_need(pick(metrics, "delta_miou"), "delta_miou", "07_benchmark_segmentation"))
+    rows = _in_order(_need(pick(headline(metrics), "delta_miou"), "delta_miou", "07_benchmark_segmentation"))
     rows = rows[rows["arm"] != "real"].iloc[::-1].reset_index(drop=True)
     figure, axes = plt.subplots(figsize=(8.6, 1.2 + 0.46 * len(rows)))
     axes.axvline(0, color="#333", linewidth=1)
@@ -117,7 +117,7 @@ def forest(metrics: pd.DataFrame) -> Drawn:
 
 def iou_by_class(metrics: pd.DataFrame) -> Drawn:
     """IoU of every class and arm, classes ordered by how much of the training ground they cover."""
-    rows = _need(pick(metrics, "iou"), "iou", "07_benchmark_segmentation")
+    rows = _need(pick(headline(metrics), "iou"), "iou", "07_benchmark_segmentation")
     share = class_share(metrics)
     order = [name for name in share.index if name in set(rows["class"])]
     figure, axes = plt.subplots(figsize=(9, 4.2))

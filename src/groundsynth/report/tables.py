@@ -22,6 +22,7 @@ from groundsynth.systems import drawn_pairs
 KEY = list(METRIC_COLUMNS[:7])
 REPORT = "09_report"
 COMMAND = r"(?:^|;)command="  # in the regime of a row that no stage measured
+BENCHMARK = "07_benchmark_segmentation"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
@@ -231,12 +232,40 @@ def order_arms(arms: list[str]) -> list[str]:
     return sorted(arms, key=lambda arm: [arm != "real", not arm.startswith("synthetic"), arm])
 
 
+def headline(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with those rows of stage 07 alone that a reader is shown first.
+
+    Those of all folds and generators together where there are any; else those of the single fold's test
+    split; else, where the test blocks were left unread, those of validation.
+    """
+    parts = metrics["regime"].map(lambda regime: {part.partition("=")[0] for part in regime.split(";")})
+    benchmark = metrics["stage"] == BENCHMARK
+    for names in ({"folds", "generators"}, {""}, {"split"}):
+        shown = benchmark & parts.map(lambda found, names=names: found - {"labels", ""} == names - {""})
+        if shown.any():
+            break
+    return metrics[~benchmark | shown].reset_index(drop=True)
+
+
+def folds_of(metrics: pd.DataFrame) -> tuple[int, int]:
+    """Return how many folds and generators the rows of a :func:`headline` rest on; 1, 1 for a single fold's."""
+    regimes = metrics.loc[metrics["stage"] == BENCHMARK, "regime"]
+    return max((_pooled(regime) for regime in regimes), default=(1, 1))
+
+
+def _pooled(regime: str) -> tuple[int, int]:
+    """Return folds and generators of a row: ``folds=6;generators=2`` is (6, 2), anything else (1, 1)."""
+    tags = dict(part.split("=", 1) for part in regime.split(";") if "=" in part)
+    return int(tags.get("folds", 1)), int(tags.get("generators", 1))
+
+
 def result_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return one row per arm: scores with 95 % intervals, as text; empty if stage 07 has none.
 
-    ``difference`` is in percentage points against the arm ``real``, and ``shown`` says whether its
-    interval leaves 0 out.
+    ``difference`` is in percentage points against the arm ``real``, and ``reading`` says whether its
+    interval leaves 0 out; a verdict is read from several folds alone.
     """
+    metrics = headline(metrics)
     scores = pick(metrics, "miou")
     rows = []
     for arm in order_arms(scores["arm"].unique().tolist()):
@@ -245,7 +274,7 @@ def result_table(metrics: pd.DataFrame) -> pd.DataFrame:
             row[title] = _cell(pick(metrics, name, arm=arm))
         delta = pick(metrics, "delta_miou", arm=arm)
         row["difference to real, pp"] = _cell(delta, 100, 1, sign=True)
-        row["reading"] = "reference" if arm == "real" else reading(delta)
+        row["reading"] = "reference" if arm == "real" else reading(delta, _corrected(metrics, arm))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -254,19 +283,37 @@ def _cell(rows: pd.DataFrame, *shape: float, sign: bool = False) -> str:
     return "; ".join(interval(row, *shape, sign=sign) for _, row in rows.iterrows()) or "–"
 
 
-def reading(delta: pd.DataFrame) -> str:
-    """Return what an interval of differences says: it leaves 0 out, or no difference is shown."""
+def _corrected(metrics: pd.DataFrame, arm: str) -> float | None:
+    """Return an arm's p-value corrected for the primary comparisons, if it is one of them."""
+    values = pick(metrics, "delta_miou_p_holm", arm=arm)["value"]
+    return float(values.iloc[0]) if len(values) else None
+
+
+def reading(delta: pd.DataFrame, corrected: float | None = None) -> str:
+    """Return what an interval of differences says: it leaves 0 out, or no difference is shown.
+
+    Only rows of several folds and several generators are read as above or below real; of others, that
+    the interval lies above or below 0 in this fold, or with this generator.
+
+    Args:
+        corrected: p-value of a primary comparison, which must be below 0.05, too.
+    """
     if delta.empty or delta["low"].isna().all():
         return "no interval"
-    if (delta["low"] > 0).all():
-        return "above real"
-    if (delta["high"] < 0).all():
-        return "below real"
+    folds, generators = min(map(_pooled, delta["regime"]) if "regime" in delta else [(1, 1)])
+    place = "0 in this fold" if folds == 1 else "0 with this generator" if generators == 1 else "real"
+    if corrected is None or corrected < 0.05:
+        if (delta["low"] > 0).all():
+            return f"above {place}"
+        if (delta["high"] < 0).all():
+            return f"below {place}"
     return "no difference shown"
 
 
-def claim_sentence(metrics: pd.DataFrame, study: str, folds: int = 1) -> str:
+def claim_sentence(metrics: pd.DataFrame, study: str) -> str:
     """Return the study's one sentence, with every number read from the table."""
+    metrics = headline(metrics)
+    folds, generators = folds_of(metrics)
     mixed = pick(metrics, "delta_miou")
     mixed = mixed[mixed["arm"].map(_adds_synthetic).astype(bool)].reset_index(drop=True)
     if mixed.empty:
@@ -275,9 +322,13 @@ def claim_sentence(metrics: pd.DataFrame, study: str, folds: int = 1) -> str:
         f"{interval(row, 100, 1, sign=True)} ({row['arm'].removeprefix('real+')})"
         for _, row in mixed.iterrows()
     ]
-    shown = [reading(mixed.iloc[[k]]) for k in range(len(mixed))]
+    shown = [reading(mixed.iloc[[k]], _corrected(metrics, arm)) for k, arm in enumerate(mixed["arm"])]
     count = ", ".join(f"{shown.count(kind)} of {len(shown)} {kind}" for kind in dict.fromkeys(shown))
-    verdict = "one fold, so effects and no verdict" if folds == 1 else f"{folds} folds"
+    verdict = "one fold, so effects and no verdict"
+    if folds > 1:
+        verdict = f"{folds} folds, {generators} generators"
+        verdict = verdict if generators > 1 else f"{folds} folds of one generator, so effects and no verdict"
+    verdict += _smallest(metrics)
     return (
         "Adding synthetic chips to the real ones changes a segmenter's mIoU by "
         f"{_listed(cells)} percentage points (95 % intervals; {count}; {verdict})."
@@ -290,8 +341,40 @@ def _adds_synthetic(arm: str) -> bool:
     return parts["kind"] == "real+" and parts["system"] != SELF_TRAINING
 
 
+def _smallest(metrics: pd.DataFrame) -> str:
+    """Return what differences the study could have shown, in percentage points."""
+    found = pick(metrics, "smallest_detectable_difference")
+    found = found.loc[found["arm"].str.startswith("real+"), "value"] * 100
+    if found.empty:
+        return ""
+    return f"; a true difference of {found.max():.1f} points would be shown in four of five such studies"
+
+
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def primary_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparisons named beforehand: difference, p-value as is and corrected, what could be shown.
+
+    Empty unless folds or generators were pooled.
+    """
+    metrics, rows = headline(metrics), []
+    for _, p in pick(metrics, "delta_miou_p").iterrows():
+        delta = pick(metrics, "delta_miou", arm=p["arm"])
+        corrected = _corrected(metrics, p["arm"])
+        smallest = pick(metrics, "smallest_detectable_difference", arm=p["arm"])["value"]
+        rows.append(
+            {
+                "arm": p["arm"],
+                "difference to real, pp": _cell(delta, 100, 1, sign=True),
+                "p": f"{p['value']:.2g}",
+                "p, corrected (Holm)": f"{corrected:.2g}",
+                "would be shown, pp": f"{100 * smallest.iloc[0]:.1f}",
+                "reading": reading(delta, corrected),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 LESSONS = (
@@ -303,12 +386,12 @@ LESSONS = (
 )  # fmt: skip
 
 
-def lessons(metrics: pd.DataFrame, study: str, folds: int = 1) -> str:
+def lessons(metrics: pd.DataFrame, study: str) -> str:
     """Return what a study shows as a Markdown list; a measure without rows is left out.
 
     Where a measure has several regimes (feature spaces, splits), the first one is quoted and named.
     """
-    lines = [claim_sentence(metrics, study, folds)]
+    lines = [claim_sentence(metrics, study)]
     for metric, where, scale, digits, sentence in LESSONS:
         rows = pick(metrics, metric, **where)
         if rows.empty:
@@ -369,15 +452,20 @@ def readme_block(root: Path, study: str) -> str:
     """Return the README's generated part: claim, table, hardware and minutes, all from artefacts."""
     metrics = of_stages(read_table(root / "metrics.csv", "metrics"))
     manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
-    scores = pick(metrics, "miou", arm="real")
+    shown = headline(metrics)
+    scores = pick(shown, "miou", arm="real")
     n, seeds = (_whole(scores[name]) for name in ("n", "seeds"))
     minutes = pick(metrics, "stage_seconds")["value"].sum() / 60
+    folds, generators = folds_of(shown)
+    units = f"n = {n}, {seeds} seeds"
+    if folds > 1:
+        units += f" in each of {generators} generators, {folds} folds trained on overlapping ground"
     note = (
         "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals by "
-        f"bootstrap over blocks × seeds (n = {n}, {seeds} seeds). Study `{study}`, "
+        f"bootstrap over blocks × seeds ({units}). Study `{study}`, "
         f"{manifest['data']['title']}, {minutes:.0f} minutes on {manifest['device']}."
     )
-    claim = claim_sentence(metrics, study, len(manifest["config"]["folds"]))
+    claim = claim_sentence(metrics, study)
     return f"**{claim}**\n\n{markdown_table(result_table(metrics))}\n\n{note}"
 
 

@@ -1,0 +1,165 @@
+"""What a gain costs: samples and minutes per point of mIoU, and when synthetic chips pay at all.
+
+Everything is read from what stages 02, 03 and 07 recorded. Times are single measurements on one machine
+and enter as they are: intervals are those of the gain alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_table, write_table
+from groundsynth.config import Study
+from groundsynth.report.claims import position
+from groundsynth.report.tables import BENCHMARK, headline, interval, pick
+from groundsynth.systems import SYSTEMS_OF
+
+FILE = "cost_of_gain.csv"
+ALL = "all"  # an arm of every system's chips
+
+
+def cost_rows(study: Study, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return what gains cost (table 'metrics', stage 07); as published where learning curves are not here.
+
+    ``samples_to_real_miou`` and ``seconds_to_real_miou`` (regime ``counting=segmenter``, or ``counting=all`` with
+    the generator's training and the drawing): until an arm's validation mIoU reaches the best of ``real``,
+    mean over the trainings that do; ``reached_real_miou``: their share. ``gain_per_1000_samples`` and
+    ``gain_per_minute`` (all counted): difference to ``real`` in mIoU. ``flat_from_ratio``: the smallest ratio
+    R whose interval holds the best R's difference.
+
+    Args:
+        root: where the study's tables lie; metrics: the gathered table, pooled rows among it.
+    """
+    paths = {
+        name: [root / BENCHMARK / f"fold{f}" / f"{name}.csv" for f in study.folds]
+        for name in ("runs", "history")
+    }
+    if not all(path.is_file() for found in paths.values() for path in found):
+        kept = root / "09_report" / FILE
+        return read_table(kept, "metrics") if kept.is_file() else pd.DataFrame(columns=list(METRIC_COLUMNS))
+    runs, history = (
+        pd.concat([read_table(p, name).assign(fold=f) for p, f in zip(paths[name], study.folds, strict=True)])
+        for name in ("runs", "history")
+    )
+    systems = pick(metrics, "delta_miou").set_index("arm")["system"].to_dict()
+    arms = [arm for arm in dict.fromkeys(runs["arm"]) if systems.get(arm) in (*study.generate.systems, ALL)]
+    costs = pd.DataFrame([arm_cost(study, arm, systems[arm], runs, metrics) for arm in arms])
+    rows = [row for cost in costs.itertuples() for row in _arm_rows(study, cost, history, metrics)]
+    rows += flat_rows(study.study, metrics, systems)
+    return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+
+
+def write_costs(table: pd.DataFrame, folder: Path) -> None:
+    """Write the rows beside the report, so that a published copy has them without the learning curves."""
+    if len(table):
+        write_table(table, folder / FILE, "metrics")
+
+
+def arm_cost(
+    study: Study, arm: str, system: str, runs: pd.DataFrame, metrics: pd.DataFrame
+) -> dict[str, object]:
+    """Return an arm's chips and seconds: of its generators' training, of drawing, and of one training of a segmenter."""
+    own = runs[runs["arm"] == arm]
+    chips = float(own["synthetic_chips"].mean())
+    drawn = study.generate.systems if system == ALL else [system]
+    speed = pick(metrics, "images_per_second").groupby("system")["value"].mean()
+    policies = [policy for policy in study.generator.policies if set(SYSTEMS_OF[policy]) & set(drawn)]
+    trained = pick(metrics, "training_seconds", stage="02_train_generator").groupby("system")["value"].mean()
+    return {
+        "arm": arm,
+        "system": system,
+        "chips": chips,
+        "generator": float(trained.reindex(policies).sum()) * len(study.generator.seeds),
+        "drawing": sum(chips / len(drawn) / speed.get(name, np.nan) for name in drawn),
+        "segmenter": float(own["seconds"].mean()),
+    }
+
+
+def first_reached(history: pd.DataFrame, arm: str) -> pd.Series:
+    """Return for each training of an arm (fold, seed) the first step at which it reaches ``real``.
+
+    The mark is the best validation mIoU of ``real`` in that fold, mean over its seeds; NaN where it is
+    never reached.
+    """
+    best = history[history["arm"] == "real"].groupby(["fold", "seed"])["val_miou"].max()
+    mark = best.groupby(level="fold").mean()
+    own = history[history["arm"] == arm]
+    enough = own[own["val_miou"].to_numpy() >= own["fold"].map(mark).to_numpy()]
+    steps = enough.groupby(["fold", "seed"])["step"].min()
+    return steps.reindex(own.groupby(["fold", "seed"]).size().index)
+
+
+def _arm_rows(study: Study, cost, history: pd.DataFrame, metrics: pd.DataFrame) -> list[dict]:
+    own = history[history["arm"] == cost.arm]
+    steps = first_reached(history, cost.arm)
+    share = steps / own["step"].max()
+    name, reached = study.study, share.dropna()
+    about = {"arm": cost.arm, "system": cost.system, "n": len(reached), "seeds": own["seed"].nunique()}
+    counted = about | {"n": len(steps)}
+    rows = [metric_row(name, BENCHMARK, "reached_real_miou", float(share.notna().mean()), **counted)]
+    if len(reached):
+        seen = min(cost.chips, float(steps.mean()) * study.benchmark.batch_size)
+        training = cost.segmenter * float(reached.mean())
+        everything = cost.generator + cost.drawing + training
+        for metric, value, regime in (
+            ("samples_to_real_miou", seen, ""),
+            ("seconds_to_real_miou", training, "counting=segmenter"),
+            ("seconds_to_real_miou", everything, "counting=all"),
+        ):
+            if np.isfinite(value):
+                rows.append(metric_row(name, BENCHMARK, metric, value, regime=regime, **about))
+    minutes = (cost.generator + cost.drawing + cost.segmenter) / 60
+    for metric, units in (("gain_per_1000_samples", cost.chips / 1000), ("gain_per_minute", minutes)):
+        for _, gain in pick(headline(metrics), "delta_miou", arm=cost.arm).iterrows():
+            if units > 0:
+                ends = {end: None if pd.isna(gain[end]) else gain[end] / units for end in ("low", "high")}
+                measured = about | {"n": int(gain["n"]), **ends}
+                rows.append(metric_row(name, BENCHMARK, metric, gain["value"] / units, **measured))
+    return rows
+
+
+def flat_rows(study: str, metrics: pd.DataFrame, systems: dict[str, str]) -> list[dict]:
+    """Return for each system with three ratios or more the smallest whose interval holds the best one's value."""
+    gains, rows = pick(headline(metrics), "delta_miou"), []
+    gains = gains.assign(ratio=gains["arm"].map(position))
+    gains = gains[gains["arm"].str.fullmatch(r"real\+[a-z_]+@[\d.]+") & gains["high"].notna()]
+    for system, curve in gains.groupby(gains["arm"].map(systems)):
+        if len(curve) >= 3:
+            held = curve[curve["high"] >= curve["value"].max()]
+            about = {
+                "system": system,
+                "arm": f"real+{system}",
+                "n": len(curve),
+                "seeds": curve["seeds"].max(),
+            }
+            rows.append(metric_row(study, BENCHMARK, "flat_from_ratio", held["ratio"].min(), **about))
+    return rows
+
+
+def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per arm as text: gains per thousand samples and per minute, and what reaching ``real`` took."""
+
+    def cell(
+        arm: str, metric: str, scale: float = 1, digits: int = 0, sign: bool = False, **where: str
+    ) -> str:
+        rows = pick(costs, metric, arm=arm, **where)
+        return interval(rows.iloc[0], scale, digits, sign) if len(rows) else "–"
+
+    arms = list(dict.fromkeys(pick(costs, "reached_real_miou")["arm"]))
+    return pd.DataFrame(
+        [
+            {
+                "arm": arm,
+                "points per 1,000 samples": cell(arm, "gain_per_1000_samples", 100, 1, True),
+                "points per minute": cell(arm, "gain_per_minute", 100, 2, True),
+                "reach real, %": cell(arm, "reached_real_miou", 100),
+                "seconds to it, segmenter": cell(arm, "seconds_to_real_miou", regime="counting=segmenter"),
+                "seconds to it, all": cell(arm, "seconds_to_real_miou", regime="counting=all"),
+                "samples to it": cell(arm, "samples_to_real_miou"),
+            }
+            for arm in arms
+        ]
+    )

@@ -1,0 +1,149 @@
+"""Several folds, and several trainings of the generator, brought together from their counts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from groundsynth.artifacts import METRIC_COLUMNS, read_json, read_table, write_table
+from groundsynth.benchmark.cross_validation import STAGE, Pair, pooled_rows
+from groundsynth.config import Study, load_study
+from groundsynth.errors import GroundsynthError
+from groundsynth.paths import results_dir
+from groundsynth.report.claim_list import Claim
+from groundsynth.report.provenance import find_config
+
+FILE = "pooled.csv"
+
+
+def pool_study(
+    study: Study,
+    root: Path,
+    metrics: pd.DataFrame,
+    claims: list[Claim],
+    primary: list[str],
+    replicates: list[str],
+) -> pd.DataFrame:
+    """Return the rows of all folds and generators together (table 'metrics'); empty for one of each,
+    and where the test blocks were left unread.
+
+    Where counts are not here, as in a published copy, the rows that were published are read.
+
+    Args:
+        root: where the study's tables lie; metrics: those of its stages, gathered.
+        claims: their differences are computed, too.
+        primary: arms whose difference to ``real`` was named beforehand; replicates: studies of other generators.
+
+    Raises:
+        GroundsynthError: a replicate that is missing or differs in more than the generator's seed.
+    """
+    nothing = pd.DataFrame(columns=list(METRIC_COLUMNS))
+    replicates = [name for name in replicates if name != study.study]  # inherited by a replicate itself
+    if len(study.folds) == 1 and not replicates:
+        return nothing
+    if not _counts_path(root, study.folds[0]).is_file():
+        return (
+            read_table(root / "09_report" / FILE, "metrics")
+            if (root / "09_report" / FILE).is_file()
+            else nothing
+        )
+    places = [root, *(results_dir(name) for name in replicates)]
+    for name in replicates:
+        _must_agree(study, name)
+    own = metrics[(metrics["stage"] == STAGE) & (metrics["metric"] == "miou")]
+    tables = [read_counts(place, study.folds) for place in places]
+    if not (tables[0]["split"] == "test").any():
+        return nothing
+    arms = dict.fromkeys(tables[0]["arm"])
+    systems = dict(zip(own["arm"], own["system"], strict=True))
+    filtered = metrics.loc[metrics["metric"] == "delta_miou_filter", "arm"].unique()
+    pairs = [*claimed_pairs(claims), *(Pair("miou", arm, arm.rpartition(":")[0]) for arm in filtered)]
+    conditions = {
+        part for regime in own["regime"] for part in regime.split(";") if part.startswith("labels=")
+    }
+    rows = pooled_rows(
+        study.study, tables, {arm: systems[arm] for arm in arms}, shared_classes(root, study.folds),
+        primary, pairs, study.benchmark.bootstrap, ";".join(conditions),
+    )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+
+
+def add_pooled(metrics: pd.DataFrame, pooled: pd.DataFrame) -> pd.DataFrame:
+    """Return a study's table with the pooled rows in it, sorted by address."""
+    parts = [metrics, pooled] if len(pooled) else [metrics]
+    return pd.concat(parts, ignore_index=True).sort_values(list(METRIC_COLUMNS[:7]), ignore_index=True)
+
+
+def write_pooled(table: pd.DataFrame, folder: Path) -> None:
+    """Write the pooled rows beside the report, so that a published copy has them without the counts."""
+    if len(table):
+        write_table(table, folder / FILE, "metrics")
+
+
+def _counts_path(root: Path, fold: int) -> Path:
+    return root / STAGE / f"fold{fold}" / "counts.csv"
+
+
+def read_counts(root: Path, folds: list[int]) -> pd.DataFrame:
+    """Return the counts of all folds with a column ``fold``."""
+    return pd.concat(
+        [read_table(_counts_path(root, fold), "counts").assign(fold=fold) for fold in folds],
+        ignore_index=True,
+    )
+
+
+def shared_classes(root: Path, folds: list[int]) -> list[int]:
+    """Return the classes of the primary score, a property of the scenes that all folds share.
+
+    Raises:
+        GroundsynthError: folds that disagree, because they were prepared with different settings.
+    """
+    found = {
+        fold: read_json(root / "01_prepare_data" / f"fold{fold}" / "data.json", "snakemake --cores all")[
+            "primary_classes"
+        ]
+        for fold in folds
+    }
+    first = found[folds[0]]
+    other = [fold for fold in folds if found[fold] != first]
+    if other:
+        raise GroundsynthError(
+            f"folds {folds[0]} and {other[0]} have different primary classes {first} and {found[other[0]]}; run "
+            "stage 01 of all folds with the same settings"
+        )
+    return first
+
+
+def claimed_pairs(claims: list[Claim]) -> list[Pair]:
+    """Return the differences between arms that claims ask for."""
+    pairs = []
+    for claim in claims:
+        test = claim.test
+        if test and test.statistic == "difference" and test.rows.arm and test.against.arm:
+            pairs.append(Pair(test.rows.metric, test.rows.arm, test.against.arm, test.rows.class_))
+    return pairs
+
+
+def _must_agree(study: Study, name: str) -> None:
+    """Stop unless a replicate is this study but for its name, its generators' seeds and its report."""
+    other = load_study(find_config(name))
+    left, right = _plan(study), _plan(other)
+    differs = [key for key in left if left[key] != right[key]]
+    if differs:
+        raise GroundsynthError(
+            f"report.replicates: '{name}' differs from '{study.study}' in {differs[0]}; a replicate may differ in "
+            "generator.seeds alone, so let it extend this study"
+        )
+    shared = set(study.generator.seeds) & set(other.generator.seeds)
+    if shared:
+        raise GroundsynthError(
+            f"report.replicates: '{name}' has generator seed {min(shared)} of '{study.study}' again; give it another"
+        )
+
+
+def _plan(study: Study) -> dict:
+    plan = json.loads(study.model_dump_json(by_alias=True))
+    del plan["generator"]["seeds"], plan["study"], plan["report"], plan["minutes"]
+    return plan

@@ -1,0 +1,89 @@
+"""The A/A test: many identical trainings on real chips, and as many with half of the labelled blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from groundsynth.artifacts import write_metrics, write_table
+from groundsynth.benchmark.arms import REFERENCE, parse_arm
+from groundsynth.benchmark.false_alarms import FULL, HALF, aa_rows, check_plan
+from groundsynth.benchmark.segmentation import BenchmarkData, read_primary, read_real, run_arms
+from groundsynth.config import Study
+from groundsynth.errors import GroundsynthError
+from groundsynth.models.device import pick_device
+from groundsynth.models.segmenter import Training
+from groundsynth.paths import results_dir
+from groundsynth.report.aa_figures import aa_caption, aa_figure
+from groundsynth.report.style import save_figure
+from groundsynth.seeds import rng
+
+SIZES = (3, 6)
+
+
+def run_aa_test(
+    study: Study, fold: int, seeds: int, half: int, number: int, folder: Path, progress: Callable = iter
+) -> pd.DataFrame:
+    """Train (what is trained already is kept), compare, and write counts, ``metrics.csv`` and a figure.
+
+    Args:
+        seeds: trainings on all labelled training blocks; half: of them repeated with half of the blocks.
+        number: pseudo-comparisons per size of group.
+        progress: wraps the list of trainings.
+
+    Raises:
+        GroundsynthError: stage 01 has not run, or too few runs or comparisons.
+    """
+    check_plan(seeds, min(half, seeds), number)
+    counts = train_all(study, fold, seeds, half, pick_device(study.device), progress)
+    write_table(counts, folder / "counts.csv", "counts")
+    test = counts[counts["split"] == "test"]
+    primary = read_primary(study.study, fold)
+    rows, behind = aa_rows(study.study, test, primary, SIZES, number, study.benchmark.bootstrap)
+    metrics = write_metrics(rows, folder / "metrics.csv")
+    save_figure(aa_figure(metrics, behind), folder / "aa_test.png", aa_caption(metrics))
+    return metrics
+
+
+def train_all(
+    study: Study, fold: int, seeds: int, half: int, device: torch.device, progress: Callable = iter
+) -> pd.DataFrame:
+    """Return counts (table 'counts') of arm ``real`` with every seed, and of ``real:half`` with the first ones."""
+    splits = ("train", "val", "test")
+    chips = read_real(study.study, fold, splits)
+    real = {split: chips[chips["split"] == split].reset_index(drop=True) for split in splits}
+    primary, training = read_primary(study.study, fold), benchmark_training(study)
+    kept = results_dir(study.study) / "checkpoints" / "aa_test"
+    arm, ratio = parse_arm(REFERENCE, []), study.benchmark.ratio
+    parts = []
+    for seed, name in progress(
+        [(s, a) for s in range(seeds) for a in ((FULL, HALF) if s < half else (FULL,))]
+    ):
+        train = half_of_blocks(real["train"], fold, seed) if name == HALF else real["train"]
+        data = BenchmarkData(fold, real | {"train": train}, {}, primary)
+        result = run_arms([arm], [seed], data, training, ratio, device, kept=kept)
+        parts.append(result.counts.assign(arm=name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def benchmark_training(study: Study) -> Training:
+    """Return how stage 07 trains its segmenters: the settings of ``benchmark`` that a training has, too."""
+    own = study.benchmark.model_dump()
+    return Training(**{field.name: own[field.name] for field in fields(Training) if field.name in own})
+
+
+def half_of_blocks(chips: pd.DataFrame, fold: int, seed: int) -> pd.DataFrame:
+    """Return the chips of a random half of the blocks, drawn anew for every seed.
+
+    Raises:
+        GroundsynthError: a single training block.
+    """
+    blocks = sorted(chips["block"].unique())
+    if len(blocks) < 2:
+        raise GroundsynthError("one training block has no half; use smaller blocks (data.block_metres)")
+    taken = rng("half of the blocks", fold, seed).permutation(blocks)[: len(blocks) // 2]
+    return chips[chips["block"].isin(taken)].reset_index(drop=True)

@@ -1,0 +1,123 @@
+"""Folds and replicates read from disk, pooled, and read again where only the published rows are."""
+
+import pytest
+from test_cross_validation import counts_table
+
+from groundsynth.artifacts import metric_row, write_json, write_metrics, write_table
+from groundsynth.config import load_study
+from groundsynth.errors import GroundsynthError
+from groundsynth.paths import project_root
+from groundsynth.report import pooling, tables
+from groundsynth.report.claim_list import Claim
+from groundsynth.report.provenance import find_config
+
+RATES = {"real": 0.5, "real+mask": 0.6, "real+joint": 0.55}
+PRIMARY = ["real+mask", "real+joint"]
+ASKED = Claim.model_validate(
+    {
+        "id": "a", "system": 3, "source": "paper", "claim": "words", "rule": {"above": 0},
+        "test": {"statistic": "difference", "rows": {"metric": "miou", "arm": "real+mask"}, "against": {"arm": "real+joint"}},
+    }
+)  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with study ``two`` of two folds, and ``again`` with another generator."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "Snakefile").touch()
+    source = project_root() / "config"
+    for name in ("laptop", "smoke"):
+        (tmp_path / "config" / f"{name}.yaml").write_text((source / f"{name}.yaml").read_text())
+    (tmp_path / "config" / "two.yaml").write_text(
+        "study: two\nextends: smoke\nfolds: [0, 1]\nreport: {replicates: [again]}\n"
+    )
+    (tmp_path / "config" / "again.yaml").write_text("study: again\nextends: two\ngenerator: {seeds: [1]}\n")
+    monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
+    for name, more in (("two", 0.0), ("again", 0.1)):
+        rates = {arm: rate + more * (arm != "real") for arm, rate in RATES.items()}
+        for fold, blocks in enumerate(([0, 1], [2, 3])):
+            place = tmp_path / "results" / name / tables.BENCHMARK / f"fold{fold}"
+            counts = counts_table(rates, fold, blocks, seeds=3).drop(columns="fold")
+            write_table(counts, place / "counts.csv", "counts")
+            about = {"primary_classes": [0]}
+            write_json(tmp_path / "results" / name / "01_prepare_data" / f"fold{fold}" / "data.json", about)
+    return tmp_path / "results" / "two"
+
+
+def gathered(root):
+    rows = [
+        metric_row(
+            "two",
+            tables.BENCHMARK,
+            "miou",
+            0.5,
+            arm=arm,
+            system=arm.removeprefix("real+"),
+            regime=f"fold={f}",
+        )
+        for arm in RATES
+        for f in (0, 1)
+    ]
+    return write_metrics(rows, root / "stages.csv")
+
+
+def pool(root, replicates=("again",)):
+    study = load_study(find_config("two"))
+    return pooling.pool_study(study, root, gathered(root), [ASKED], PRIMARY, list(replicates))
+
+
+def test_folds_and_generators_are_pooled(project):
+    pooled = pool(project)
+    delta = tables.pick(pooled, "delta_miou", arm="real+mask", regime="folds=2;generators=2").iloc[0]
+    assert delta["value"] == pytest.approx(0.15)  # 0.1 with one generator, 0.2 with the other
+    assert (delta["low"], delta["high"]) == pytest.approx((0.1, 0.2))
+    asked = tables.pick(pooled, "delta_miou", regime="against=real+joint;folds=2;generators=2")
+    assert asked["value"].tolist() == pytest.approx([0.05])
+    shown = tables.result_table(pooling.add_pooled(gathered(project), pooled)).set_index("trained on")
+    assert shown.loc["real+mask", "reading"] == "above real"
+    alone = tables.pick(pool(project, ()), "delta_miou", arm="real+mask", regime="folds=2;generators=1")
+    assert alone["value"].tolist() == pytest.approx([0.1])
+
+
+def test_without_the_counts_the_published_rows_are_read(project):
+    pooled = pool(project)
+    pooling.write_pooled(pooled, project / "09_report")
+    for path in project.glob("*/fold*/counts.csv"):
+        path.unlink()
+    again = pool(project)
+    assert tables.pick(again, "delta_miou")["value"].tolist() == pytest.approx(
+        tables.pick(pooled, "delta_miou")["value"].tolist()
+    )
+
+
+def test_one_fold_of_one_generator_is_not_pooled(project):
+    study = load_study(find_config("two")).model_copy(update={"folds": [0]})
+    assert pooling.pool_study(study, project, gathered(project), [], PRIMARY, []).empty
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extends: two\ngenerator: {seeds: [1], steps: 7}\n", "differs from 'two' in generator"),
+        ("extends: two\nbenchmark: {ratio: 2}\n", "differs from 'two' in benchmark"),
+        ("extends: two\n", "has generator seed 0 of 'two' again"),
+    ],
+)
+def test_a_replicate_differs_in_the_generators_seed_alone(project, text, words):
+    (project.parents[1] / "config" / "again.yaml").write_text(f"study: again\n{text}")
+    with pytest.raises(GroundsynthError, match=words):
+        pool(project)
+
+
+def test_a_replicate_that_has_not_run_is_named(project):
+    (project.parent / "again" / tables.BENCHMARK / "fold1" / "counts.csv").unlink()
+    with pytest.raises(GroundsynthError, match=r"again.*fold1/counts.csv"):
+        pool(project)
+
+
+def test_folds_with_other_primary_classes_are_refused(project):
+    write_json(project / "01_prepare_data" / "fold1" / "data.json", {"primary_classes": [0, 1]})
+    with pytest.raises(GroundsynthError, match="folds 0 and 1 have different primary classes"):
+        pool(project)
