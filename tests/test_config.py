@@ -116,7 +116,11 @@ def test_no_study_is_left_out_of_these_tests(root):
         ("generator.diversity", -1, ["'generator.diversity' = -1 is refused"]),
         ("benchmark.arms", ["real", "real+texture"], ["benchmark.arms: arm 'real+texture' is none of real"]),
         ("benchmark.arms", ["real+joint"], ["the first arm must be 'real'"]),
-        ("benchmark.arms", ["real", "real+mask:blur"], ["benchmark.arms: arm 'real+mask:blur' is none of real"]),
+        (
+            "benchmark.arms",
+            ["real", "real+mask:blur"],
+            ["benchmark.arms: arm 'real+mask:blur' is none of real"],
+        ),
         ("benchmark.arms", ["real", "real+mask:chip"], ["filter 'chip', which label.filters leaves out"]),
         ("benchmark.arms", ["real", "synthetic:self_training"], ["name it real+self_training"]),
         ("benchmark.arms", ["real", "real@0"], ["arm 'real@0': @0 must be above 0"]),
@@ -126,7 +130,11 @@ def test_no_study_is_left_out_of_these_tests(root):
             ["real", "synthetic:mask:low_diversity"],
             ["several images of each given map", "generate.images_per_map is 1; raise it"],
         ),
-        ("benchmark.arms", ["real", "real+joint:rare"], ["asked for more of a rare class", "take system text"]),
+        (
+            "benchmark.arms",
+            ["real", "real+joint:rare"],
+            ["asked for more of a rare class", "take system text"],
+        ),
         ("benchmark.arms", ["real", "bridge:spade"], ["'bridge:spade' uses a system", "leaves out"]),
         ("benchmark.networks", ["Unet"], ["benchmark.networks: Unet is benchmark.architecture already"]),
         ("benchmark.networks", ["PAN"], ["benchmark.networks: PAN needs chips of 128 px"]),
@@ -172,7 +180,9 @@ def test_arms_of_other_networks_count_only_where_there_are_such(smoke):
 def test_stage_07_waits_for_certificates_and_hands_on_each_network(smoke):
     values = change(smoke, "benchmark.arms", ["real", "real+mask:certified@2"])
     study = validate_study(change(values, "benchmark.networks", ["FPN"]))
-    assert RuleStage(study, "06_ground").certificates == ["results/smoke/06_ground/fold{fold}/certificate.csv"]
+    assert RuleStage(study, "06_ground").certificates == [
+        "results/smoke/06_ground/fold{fold}/certificate.csv"
+    ]
     assert RuleStage(validate_study(smoke), "06_ground").certificates == []
     counts = RuleStage(study, "07_benchmark_segmentation").network_counts
     assert counts == ["results/smoke/07_benchmark_segmentation/fold{fold}/counts_FPN.csv"]

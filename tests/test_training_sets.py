@@ -69,7 +69,10 @@ def test_equal_exposure_looks_at_real_chips_as_often_as_real_does(data):
 
 
 def test_an_arms_ratio_goes_before_the_studys(data):
-    weights = {name: arm_pools(parse_arm(name, SYSTEMS), data, 2.0)[1].weight for name in ("real+mask", "real+mask@0.5")}
+    weights = {
+        name: arm_pools(parse_arm(name, SYSTEMS), data, 2.0)[1].weight
+        for name in ("real+mask", "real+mask@0.5")
+    }
     assert weights == {"real+mask": 2.0, "real+mask@0.5": 0.5}
 
 
@@ -91,7 +94,9 @@ def test_replaced_chips_leave_the_number_as_it_is_and_larger_shares_replace_more
 def test_matched_colours_have_the_real_mean_and_spread():
     random = np.random.default_rng(0)
     dark = random.integers(20, 60, (4, 8, 8, 3)).astype(np.uint8)
-    like = np.stack([random.integers(low, low + 50, (5, 8, 8)) for low in (50, 100, 150)], -1).astype(np.uint8)
+    like = np.stack([random.integers(low, low + 50, (5, 8, 8)) for low in (50, 100, 150)], -1).astype(
+        np.uint8
+    )
     matched = match_colours(dark, like)
     assert matched.mean((0, 1, 2)) == pytest.approx(like.mean((0, 1, 2)), abs=0.5)
     assert matched.std((0, 1, 2)) == pytest.approx(like.std((0, 1, 2)), rel=0.02)
@@ -152,7 +157,9 @@ def test_copied_objects_keep_their_image_and_leave_unlabelled_ground_alone():
 
 def test_mixing_changes_no_draw(data):
     plain = draw_batch(arm_pools(parse_arm("real", SYSTEMS), data, 1.0), 8, "t", 1)
-    mixed = draw_batch(arm_pools(parse_arm("real+cutmix", SYSTEMS), data, 1.0), 8, "t", 1, mix=lambda i, m, r: (i, m))
+    mixed = draw_batch(
+        arm_pools(parse_arm("real+cutmix", SYSTEMS), data, 1.0), 8, "t", 1, mix=lambda i, m, r: (i, m)
+    )
     assert all((a == b).all() for a, b in zip(plain, mixed, strict=True))
 
 
@@ -163,7 +170,9 @@ def test_mixing_changes_no_draw(data):
 def world() -> BenchmarkData:
     real = {split: made_up_chips(4, k) for k, split in enumerate(("train", "val", "test", "region"))}
     fake = made_up_chips(3, 9)
-    return BenchmarkData(0, real, {"mask": (np.stack(fake["image"]), np.stack(fake["mask"]))}, (0, 1, 2, 4), 0.5)
+    return BenchmarkData(
+        0, real, {"mask": (np.stack(fake["image"]), np.stack(fake["mask"]))}, (0, 1, 2, 4), 0.5
+    )
 
 
 def test_the_second_half_goes_on_from_the_first_and_chooses_alone(world):
@@ -233,8 +242,14 @@ def test_further_networks_are_trained_beside_and_keyed_apart(world, tmp_path, mo
 
 def test_the_same_arm_of_another_list_and_another_ratio_is_not_trained_again(world, tmp_path, monkeypatch):
     begun, true_run = [], segmentation.run_arm
-    monkeypatch.setattr(segmentation, "run_arm", lambda arm, *rest: begun.append(arm.name) or true_run(arm, *rest))
+    monkeypatch.setattr(
+        segmentation, "run_arm", lambda arm, *rest: begun.append(arm.name) or true_run(arm, *rest)
+    )
     run_arms(parse_arms(["real", "real+mask@3"], SYSTEMS), [0], world, TINY, 1.0, CPU, kept=tmp_path)
-    run_arms(parse_arms(["real", "real+mask@3", "real+mask"], SYSTEMS), [0], world, TINY, 2.0, CPU, kept=tmp_path)
+    run_arms(
+        parse_arms(["real", "real+mask@3", "real+mask"], SYSTEMS), [0], world, TINY, 2.0, CPU, kept=tmp_path
+    )
     run_arms(parse_arms(["real", "real+mask"], SYSTEMS), [0], world, TINY, 1.0, CPU, kept=tmp_path)
-    assert begun == ["real", "real+mask@3", "real+mask", "real+mask"], "the study's ratio decides the last alone"
+    assert begun == ["real", "real+mask@3", "real+mask", "real+mask"], (
+        "the study's ratio decides the last alone"
+    )
