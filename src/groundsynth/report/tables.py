@@ -245,14 +245,14 @@ def claim_sentence(metrics: pd.DataFrame, study: str, folds: int = 1) -> str:
     )
 
 
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
 def _adds_synthetic(arm: str) -> bool:
     """Say whether an arm lays generated chips beside the real ones; classical augmentation does not."""
     parts = arm_parts(arm)
     return parts["kind"] == "real+" and parts["system"] != SELF_TRAINING
-
-
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
 LESSONS = (
