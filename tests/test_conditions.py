@@ -11,9 +11,11 @@ from groundsynth.models.conditions import (
     TEXT_WIDTH,
     Conditions,
     ConditionTokens,
+    ShareReader,
     TokenTable,
     check_conditions,
     drop_conditions,
+    reading_loss,
 )
 from groundsynth.models.sampling import SamplingSettings, sample_pairs
 from groundsynth.models.training import TrainingSettings, draw_batch, new_denoiser, train_denoiser
@@ -193,3 +195,50 @@ def test_what_a_generator_never_learned_is_refused(chips):
         GroundsynthError, match="does not exist in this generator; choose one of joint, mask, image"
     ):
         sample_pairs(plain, "text", [0] * 4, SOLVING, CPU, conditions=some())
+
+
+def test_a_reader_learns_which_text_tells_of_which_shares(table):
+    torch.manual_seed(0)
+    reader = ShareReader()
+    states = torch.from_numpy(table.states).float()
+    shares = torch.tensor([[0.75, 0, 0, 0, 0.25, 0, 0], [0, 0, 0.5, 0, 0, 0, 0.5]])
+    texts = Conditions(states, torch.tensor([3, 5]), shares)
+    optimiser = torch.optim.Adam(reader.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimiser.zero_grad()
+        reading_loss(reader(texts.tokens, texts.lengths), texts).backward()
+        optimiser.step()
+    wanting = texts.without(torch.tensor([False] * 2), torch.tensor([True] * 2))
+    torch.testing.assert_close(reader.fill(wanting).shares, shares, atol=0.05, rtol=0)
+    longer = replace(wanting, tokens=torch.cat([states, torch.full_like(states, 9.0)], dim=1))
+    torch.testing.assert_close(reader.fill(longer).shares, reader.fill(wanting).shares)
+
+
+def test_a_reader_leaves_given_shares_and_empty_texts_alone():
+    reader, asked = ShareReader(), some()
+    assert torch.equal(reader.fill(asked).shares, asked.shares)
+    silent = asked.without(torch.tensor([True, False] * 2), torch.tensor([True, True, False, False]))
+    filled = reader.fill(silent).shares
+    assert filled[0].isnan().all()  # neither text nor shares
+    assert filled[1].sum().item() == pytest.approx(1)  # read
+    assert torch.equal(filled[2:], asked.shares[2:])
+
+
+def test_the_loss_of_reading_counts_rows_with_a_text_and_shares():
+    asked = some()
+    asked = asked.without(
+        torch.tensor([True, False, False, False]), torch.tensor([False, True, False, False])
+    )
+    logits = torch.zeros(4, 7)
+    logits[:2] = torch.tensor([9.0, 0, 0, 0, 0, 0, 0])  # rows that do not count
+    assert reading_loss(logits, asked).item() == pytest.approx(np.log(7), abs=1e-5)
+    assert reading_loss(logits[:2], asked[:2]).item() == 0
+
+
+@pytest.mark.parametrize("kind", ["text", "shares", "both"])
+def test_shares_stand_beside_the_means_for_each_class(chips, kind):
+    model = new_denoiser(*chips, replace(SETTINGS, conditions=kind))
+    wanted = model._wanted(torch.tensor([[0.25, 0, 0, 0, 0, 0, 0.75], [torch.nan] * 7]))
+    assert wanted.shape == (2, 3 + 7 + 1)
+    assert wanted[0, 3:].tolist() == pytest.approx([0.5, *[-0.5] * 5, 2 * 0.75**0.5 - 0.5, 1])
+    assert not wanted[1].any()

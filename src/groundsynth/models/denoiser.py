@@ -16,8 +16,9 @@ https://arxiv.org/abs/2105.05233). Added before it, as is common, they would be 
 groups leave only a few channels each, and what is the same over the chip is their mean.
 
 A denoiser that is asked in words or class shares attends to them in its middle, where resolution is lowest,
-and their summary joins the noise level of the map. What class shares say of the mean over the map's channels
-stands beside the mean that is seen through the noise. A denoiser trained without conditions has no such parts.
+and their summary joins the noise level of the map. Class shares also stand beside the means that are seen through
+the noise: what they say of the mean over the map's channels, and each by itself, for three bits cannot tell seven
+shares. Shares that are not given are read from the words. A denoiser trained without conditions has no such parts.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NUM_CLASSES
 from groundsynth.models.bits import BITS, count_channels, encode_maps
 from groundsynth.models.colour import SIGMA_DATA, Whitening
-from groundsynth.models.conditions import CONDITION_WIDTH, KINDS, Conditions, ConditionTokens
+from groundsynth.models.conditions import CONDITION_WIDTH, KINDS, Conditions, ConditionTokens, ShareReader
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 
 IMAGE_CHANNELS = 3
@@ -81,18 +82,16 @@ class Denoiser(nn.Module):
                 f"conditions '{config.conditions}' do not exist; choose one of {', '.join(KINDS)}"
             )
         asked = config.conditions != "none"
-        numbers = config.conditions in ("shares", "both")
         symbols = encode_maps(np.arange(NUM_CLASSES, dtype=np.uint8)[:, None, None], config.codes)
-        self.register_buffer(
-            "meaning", symbols.flatten(1) / SIGMA_DATA if numbers else None, persistent=False
-        )
+        self.register_buffer("meaning", symbols.flatten(1) / SIGMA_DATA if asked else None, persistent=False)
         self.ask = ConditionTokens() if asked else None
+        self.reader = ShareReader() if config.conditions in ("text", "both") else None
         self.level = Timesteps(LEVEL_WIDTH, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.network = UNet2DConditionModel(
             sample_size=config.chip_size // config.patch,
             in_channels=data_channels * (config.patch**2 + 2)
             + FLAGS
-            + (self.meaning.shape[1] + 1 if numbers else 0),
+            + (self.meaning.shape[1] + NUM_CLASSES + 1 if asked else 0),
             out_channels=FEATURES * config.patch**2,
             block_out_channels=config.channels,
             layers_per_block=config.layers_per_block,
@@ -103,6 +102,7 @@ class Denoiser(nn.Module):
             attention_head_dim=HEAD,  # where tokens are attended to: the number of heads
             cross_attention_dim=CONDITION_WIDTH,
             resnet_time_scale_shift="scale_shift",
+            use_linear_projection=True,
             class_embed_type="projection",
             projection_class_embeddings_input_dim=LEVEL_WIDTH + (CONDITION_WIDTH if asked else 0),
         )
@@ -149,13 +149,11 @@ class Denoiser(nn.Module):
         tokens, counted, beside = None, None, self.level(_level(sigma_mask, mask_state))
         if self.ask is not None:
             conditions = Conditions.none(len(x)).to(x.device) if conditions is None else conditions
+            if self.reader is not None:
+                conditions = self.reader.fill(conditions)
             tokens, counted, summary = self.ask(conditions)
             beside = torch.cat([beside, summary], dim=1)
-        if self.meaning is not None:
-            wanted = torch.cat(
-                [conditions.shares @ self.meaning, torch.ones_like(conditions.shares[:, :1])], dim=1
-            )
-            wanted = torch.where(conditions.shares[:, :1].isnan(), 0.0, wanted)
+            wanted = self._wanted(conditions.shares)
             means.append(wanted[:, :, None, None].expand(-1, -1, *patches.shape[2:]))
         out = self.network(
             torch.cat([patches, *means, flags], dim=1),
@@ -165,6 +163,16 @@ class Denoiser(nn.Module):
             class_labels=beside,
         ).sample
         return self.head(torch.cat([nnf.pixel_shuffle(out, self.config.patch), scaled], dim=1))
+
+    def _wanted(self, shares: torch.Tensor) -> torch.Tensor:
+        """Return what class shares (n, 7) say of the whole chip, (n, channels of a map + 7 + 1); 0 where NaN.
+
+        The mean over the map's channels that they ask for, their square roots about 1 in size, so that small
+        shares are heard as well, and whether there are any.
+        """
+        roots = 2 * shares.sqrt() - 0.5
+        wanted = torch.cat([shares @ self.meaning, roots, torch.ones_like(shares[:, :1])], dim=1)
+        return torch.where(shares[:, :1].isnan(), 0.0, wanted)
 
     def _means(
         self, x: torch.Tensor, sigma: torch.Tensor, state: torch.Tensor, side: int, size: torch.Size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,16 @@ import pandas as pd
 import torch
 from torch import nn
 
+from groundsynth.config import Generator
 from groundsynth.models.card import write_model_card
 from groundsynth.models.conditions import TokenTable
 from groundsynth.models.denoiser import load_denoiser
+from groundsynth.models.device import training_type
 from groundsynth.models.gan import SETTINGS as GAN_FILE
 from groundsynth.models.gan_card import write_gan_card
 from groundsynth.models.gan_sampling import GENERATORS, load_gan
 from groundsynth.models.gan_training import GanSettings, train_gan
-from groundsynth.models.noise import POLICIES
+from groundsynth.models.noise import CONDITIONED, POLICIES
 from groundsynth.models.training import TrainingSettings, train_denoiser
 
 
@@ -31,6 +34,22 @@ def steps_of(policy: str, steps: int, per_use: bool) -> int:
     (250, 1000, 1000)
     """
     return round(steps * POLICIES["unified"].get(policy, 1.0)) if per_use else steps
+
+
+def settings_of(generator: Generator, policy: str, seed: int, device: torch.device) -> TrainingSettings:
+    """Return the settings of one diffusion training of a study."""
+    named = {field.name: getattr(generator, field.name, None) for field in fields(TrainingSettings)}
+    return TrainingSettings(
+        **named
+        | {
+            "policy": policy,
+            "seed": seed,
+            "steps": steps_of(policy, generator.steps, generator.steps_per_use),
+            "channels": tuple(generator.channels),
+            "conditions": generator.conditions if policy in CONDITIONED else "none",
+            "precision": str(training_type(device, generator.precision)).removeprefix("torch."),
+        }
+    )
 
 
 def train_generator(

@@ -24,8 +24,9 @@ from groundsynth.legend import class_shares
 from groundsynth.models.bits import count_adjacency, encode_maps, one_hot_codes, order_codes
 from groundsynth.models.checkpoint import resume_checkpoint, save_checkpoint
 from groundsynth.models.colour import SIGMA_DATA, fit_whitening
-from groundsynth.models.conditions import Conditions, TokenTable, drop_conditions
+from groundsynth.models.conditions import Conditions, TokenTable, drop_conditions, reading_loss
 from groundsynth.models.denoiser import IMAGE_CHANNELS, Denoiser, DenoiserConfig, per_channel
+from groundsynth.models.device import plain_attention
 from groundsynth.models.noise import NOISY, draw_levels
 from groundsynth.seeds import derive_seed
 
@@ -99,7 +100,8 @@ def diffusion_loss(
     samples in which it is noisy, then the two are added.
 
     Args:
-        known: what can be said of the chips, where the model reads conditions; part of it is shown.
+        known: what can be said of the chips, where the model reads conditions; part of it is shown. What its
+            reader takes from captions is a third part of the loss.
     """
     n, device = len(x0), x0.device
     levels = draw_levels(
@@ -110,8 +112,13 @@ def diffusion_loss(
     sigma = per_channel(levels.image, levels.mask, width).to(device)
     state = per_channel(levels.image_state, levels.mask_state, width).to(device)
     x = x0 + torch.where(state == NOISY, sigma, torch.zeros_like(sigma)) * noise
+    reading = 0.0
     if known is not None:
+        whole = known.to(device)
         known = drop_conditions(known, settings.conditions, levels.told, generator).to(device)
+        if model.reader is not None:
+            logits = model.reader(whole.tokens, whole.lengths)
+            reading, known = reading_loss(logits, whole), model.reader.fill(known, logits)
     out = model.raw(
         x,
         levels.image.to(device),
@@ -127,7 +134,7 @@ def diffusion_loss(
     mask_n = (levels.mask_state == NOISY).sum().clamp(min=1).to(device)
     image = error[:, :IMAGE_CHANNELS].mean(1).sum() / image_n
     mask = error[:, IMAGE_CHANNELS:].mean(1).sum() / mask_n
-    return image + mask, {"image": image.item(), "mask": mask.item()}
+    return image + mask + reading, {"image": image.item(), "mask": mask.item()}
 
 
 def train_denoiser(
@@ -186,7 +193,8 @@ def train_denoiser(
             known = _know(shares[rows], captions, rows, turns, generator)
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        half = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
+        with half, plain_attention(device):
             loss, parts = diffusion_loss(model, batch.to(device), settings, generator, known)
         if not math.isfinite(loss.item()):
             raise GroundsynthError(f"loss is {loss.item()} at step {step}; lower generator.learning_rate")

@@ -8,20 +8,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from groundsynth.artifacts import metric_row, read_chips, read_table, write_metrics
+from groundsynth.artifacts import metric_row, read_chips, write_metrics
 from groundsynth.benchmark.intervals import bootstrap, interval
 from groundsynth.benchmark.metrics import count_chips, mean_iou
 from groundsynth.benchmark.segmentation import read_primary
+from groundsynth.captions.turned import describe_turned
 from groundsynth.checks.distribution import kernel_distance, standardise
 from groundsynth.checks.scattering import scattering_features
 from groundsynth.checks.territory import held_out_windows, read_territory
+from groundsynth.checks.training_cost import step_seconds
 from groundsynth.config import Study
 from groundsynth.data.synthetic import read_synthetic
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
+from groundsynth.models.conditions import TokenTable
 from groundsynth.models.device import pick_device
+from groundsynth.models.generators import settings_of
 from groundsynth.models.segmenter import load_segmenter, predict
-from groundsynth.paths import stage_dir
+from groundsynth.models.sentence_tokens import token_states
+from groundsynth.paths import results_dir, stage_dir
 
 STAGE = "02_train_generator"
 MARGIN = 0.02  # of mIoU by which obedience may fall short and still count as not inferior
@@ -31,7 +36,8 @@ RESAMPLES = 2000
 def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> pd.DataFrame:
     """Compare a unified generator with generators of one policy each, and write ``metrics.csv``.
 
-    Rows per system, unified minus single: ``training_cost_ratio`` (a quotient), ``delta_obedience`` (mIoU over
+    Rows per system, unified minus single: ``training_cost_ratio`` (a quotient: of steps taken side by side, times the
+    steps of each training), ``delta_obedience`` (mIoU over
     the primary classes of one labeller, the unified study's, on images against their maps; interval over
     images), ``kid`` of both and of real training chips (the floor), and ``not_inferior`` (1 or 0) for each.
 
@@ -51,7 +57,9 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
         stage_dir(unified.study, "04_label", fold) / "labeller", pick_device(unified.device)
     )
     primary = read_primary(unified.study, fold)
-    train = np.stack(read_chips(prepared / "chips.parquet", "real", lambda c: c["split"] == "train")["image"])
+    chips = read_chips(prepared / "chips.parquet", "real", lambda c: c["split"] == "train")
+    train = np.stack(chips["image"])
+    cost = _cost(unified, single, systems, chips)
     n, size, seed = unified.ground.held_out_chips, train.shape[1], unified.ground.seed
     territory = read_territory(prepared)
     known = scattering_features(train)
@@ -79,8 +87,7 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
                 (system, single, f"{system}-s{single.generator.seeds[0]}"),
             )
         }
-        cost = [_seconds(unified, fold, "unified"), _seconds(single, fold, system)]
-        rows.append(add("training_cost_ratio", cost[0] / cost[1], system=system, seeds=1))
+        rows.append(add("training_cost_ratio", cost["unified"] / cost[system], system=system, seeds=1))
         images = {name: np.stack(chips["image"]) for name, chips in both.items()}
         kid = {name: distance(x) for name, x in images.items()}
         rows += [add("kid", system=system, regime=f"policy={name}", **found) for name, found in kid.items()]
@@ -112,10 +119,19 @@ def obedience_difference(first: np.ndarray, second: np.ndarray, primary: tuple[i
     return {"value": value, "low": low, "high": high}
 
 
-def _seconds(study: Study, fold: int, policy: str) -> float:
-    path = stage_dir(study.study, STAGE, fold, f"{policy}-s{study.generator.seeds[0]}") / "metrics.csv"
-    table = read_table(path, "metrics")
-    return float(table.loc[table["metric"] == "training_seconds", "value"].iloc[0])
+def _cost(unified: Study, single: Study, systems: list[str], chips: pd.DataFrame) -> dict[str, float]:
+    """Return the seconds of whole trainings of both studies, from steps that are taken side by side."""
+    device = pick_device(unified.device)
+    trainings = {"unified": settings_of(unified.generator, "unified", 0, device)}
+    trainings |= {name: settings_of(single.generator, name, 0, device) for name in systems}
+    maps, captions = np.stack(chips["mask"]), None
+    if trainings["unified"].conditions in ("text", "both"):
+        texts = describe_turned(chips["chip_id"].tolist(), maps)
+        kept = results_dir(unified.study) / "checkpoints" / "sentences"
+        captions = TokenTable(*token_states(texts.texts, cache=kept), texts.index)
+    seconds = step_seconds(list(trainings.values()), np.stack(chips["image"]), maps, device, captions)
+    pairs = zip(trainings.items(), seconds, strict=True)
+    return {name: float(each * settings.steps) for (name, settings), each in pairs}
 
 
 def _same_chips(unified: Study, single: Study, fold: int) -> None:
