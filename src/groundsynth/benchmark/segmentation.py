@@ -8,7 +8,7 @@ Counts are reduced to scores elsewhere (:mod:`groundsynth.benchmark.scores`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,9 +85,16 @@ def read_primary(study: str, fold: int) -> tuple[int, ...]:
     return tuple(read_description(study, fold)["primary_classes"])
 
 
-def read_labels(study: str, fold: int) -> pd.DataFrame:
-    """Return stage 04's label maps (columns ``CHIPS['labels']``)."""
-    return read_chips(stage_dir(study, "04_label", fold) / "labels.parquet", "labels")
+def read_labels(study: str, fold: int, real: Collection[str] | None = None) -> pd.DataFrame:
+    """Return stage 04's label maps (columns ``CHIPS['labels']``): of synthetic chips, and of real ones.
+
+    Args:
+        real: names of the real chips whose labels are read; None reads those of all.
+    """
+    path = stage_dir(study, "04_label", fold) / "labels.parquet"
+    if real is None:
+        return read_chips(path, "labels")
+    return read_chips(path, "labels", lambda table: (table["system"] != "real") | table["chip_id"].isin(real))
 
 
 def training_masks(chips: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
@@ -123,19 +130,20 @@ def read_benchmark(
         arms: say which filtered, chosen and hidden chips are needed.
         judged: ``test``, with the held-out region where there is one; ``val`` leaves both unread.
     """
-    about, labels = read_description(study, fold), read_labels(study, fold)
+    about, taught = read_description(study, fold), any(arm.system == SELF_TRAINING for arm in arms)
     splits = ["train", "val", *(["test"] if judged == "test" else [])]
     if judged == "test" and "region" in about["absent"]:  # which has an entry per split
         splits.append("region")
     real = read_real(study, fold, splits)
+    hidden = read_real(study, fold, [HIDDEN]) if taught else real.head(0)
+    labels = read_labels(study, fold, hidden["chip_id"].tolist())
     synthetic = read_synthetic(study, fold, generators, systems, shards)
     synthetic["mask"] = training_masks(synthetic, labels)
     if any(arm.filter == RARE_SET for arm in arms):
         asked = read_asked(study, fold, generators, list(ASKED), shards).set_index("chip_id")["kind"]
         synthetic["kind"] = synthetic["chip_id"].map(asked).fillna("")
-    if any(arm.system == SELF_TRAINING for arm in arms):
-        hidden = self_training_chips(read_real(study, fold, [HIDDEN]), labels)
-        synthetic = pd.concat([synthetic, hidden], ignore_index=True)
+    if taught:
+        synthetic = pd.concat([synthetic, self_training_chips(hidden, labels)], ignore_index=True)
     sources = {str(system): group for system, group in synthetic.groupby("system")}
     if any(arm.system == ALL_SYSTEMS for arm in arms):
         sources[ALL_SYSTEMS] = synthetic[synthetic["system"] != SELF_TRAINING]

@@ -13,6 +13,7 @@ from groundsynth.report.style import legend_handles, system_colour
 from groundsynth.report.tables import interval, pick, reading
 
 MARKS = {"real": "s", "synthetic": "o", "mixed": "D"}
+SHAPES = "DPXv^<>p*h"  # of arms that share a colour
 PARTS = {
     "delta_interior_miou": "interior mIoU",
     "delta_boundary_miou": "border mIoU",
@@ -177,12 +178,11 @@ def gain_by_frequency(gains: pd.DataFrame) -> Figure:
     share = gains.groupby("class", sort=False)["share"].first()
     arms = list(dict.fromkeys(gains["arm"]))
     figure, axis = plt.subplots(figsize=(8.5, 4))
-    for arm in arms:
+    for k, arm in enumerate(arms):
         gain = gains[gains["arm"] == arm].set_index("class")["gain"].reindex(share.index)
-        axis.plot(
-            range(len(share)), 100 * gain, MARKS[arm_kind(arm)], ls="-", lw=0.8, ms=6, color=system_colour(arm),
-            label=arm,
-        )  # fmt: skip
+        colour = system_colour(arm)
+        shape = SHAPES[[system_colour(other) for other in arms[:k]].count(colour) % len(SHAPES)]
+        axis.plot(range(len(share)), 100 * gain, shape, ls="-", lw=0.8, ms=6, color=colour, label=arm)
     axis.axhline(0, color="#4d4d4d", lw=1)
     axis.set_xticks(range(len(share)), [f"{CLASSES[k]}\n{part:.1%}" for k, part in share.items()])
     axis.set(xlabel="share of the labelled training pixels", ylabel="difference in IoU, points")

@@ -227,6 +227,12 @@ def interval(row: pd.Series, scale: float = 1.0, digits: int = 3, sign: bool = F
     return f"{shown(row['value'])} [{shown(row['low'])}, {shown(row['high'])}]"
 
 
+def _adds_synthetic(arm: str) -> bool:
+    """Say whether an arm lays generated chips beside the real ones; classical augmentation does not."""
+    parts = arm_parts(arm)
+    return parts["kind"] == "real+" and parts["system"] != SELF_TRAINING
+
+
 def order_arms(arms: list[str]) -> list[str]:
     """Return arms as they are always shown: real, then synthetic only, then mixed."""
     return sorted(arms, key=lambda arm: [arm != "real", not arm.startswith("synthetic"), arm])
@@ -333,12 +339,6 @@ def claim_sentence(metrics: pd.DataFrame, study: str) -> str:
         "Adding synthetic chips to the real ones changes a segmenter's mIoU by "
         f"{_listed(cells)} percentage points (95 % intervals; {count}; {verdict})."
     )
-
-
-def _adds_synthetic(arm: str) -> bool:
-    """Say whether an arm lays generated chips beside the real ones; classical augmentation does not."""
-    parts = arm_parts(arm)
-    return parts["kind"] == "real+" and parts["system"] != SELF_TRAINING
 
 
 def _smallest(metrics: pd.DataFrame) -> str:

@@ -51,6 +51,11 @@ class RuleStage:
         return f"{self.folder.replace('results/', 'logs/', 1)}/{self.name}.log"
 
     @property
+    def network_counts(self) -> list[str]:
+        """Stage 07's counts of further networks, one file each."""
+        return [self.path(f"counts_{name}.csv") for name in self.study.benchmark.networks]
+
+    @property
     def filtered(self) -> list[str]:
         """Stage 04's filtered labels, one file per filter of the study."""
         return [self.path(f"filtered_{name}.parquet") for name in self.study.label.filters]
@@ -58,15 +63,8 @@ class RuleStage:
     @property
     def certificates(self) -> list[str]:
         """Stage 06's certificates, if an arm of the benchmark chooses its chips by them."""
-        benchmark = self.study.benchmark
-        arms = [*benchmark.arms, *(benchmark.network_arms if benchmark.networks else [])]
-        chosen = {arm_parts(arm)["filter"] for arm in arms}
-        return [self.path("certificate.csv")] if chosen & set(CERTIFIED_SETS) else []
-
-    @property
-    def network_counts(self) -> list[str]:
-        """Stage 07's counts of further networks, one file each."""
-        return [self.path(f"counts_{name}.csv") for name in self.study.benchmark.networks]
+        chosen = [arm_parts(arm)["filter"] for arm in _trained_arms(self.study)]
+        return [self.path("certificate.csv")] if set(chosen) & set(CERTIFIED_SETS) else []
 
     @property
     def given(self) -> list[str]:
@@ -106,6 +104,10 @@ class RuleStage:
             pairs = drawn_pairs(generators, self.study.generate.systems)
         shards = range(self.study.generate.shards) if "{shard}" in self.folder else [0]
         return [(g, s, k) for g, s in pairs for k in shards]
+
+
+def _trained_arms(study: Study) -> list[str]:
+    return [*study.benchmark.arms, *(study.benchmark.network_arms if study.benchmark.networks else [])]
 
 
 def page_code() -> list[str]:
