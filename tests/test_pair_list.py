@@ -14,7 +14,7 @@ from test_generator import CPU, SETTINGS
 from groundsynth.config import validate_study
 from groundsynth.data.pair_list import AS_THEY_ARE, choose_pairs
 from groundsynth.errors import GroundsynthError
-from groundsynth.models.generators import load_start, train_generator
+from groundsynth.models.generators import load_start, train_generator, write_card
 from groundsynth.models.training import new_denoiser
 from groundsynth.paths import project_root
 from groundsynth.workflow.cleaning_study import write_keep_list
@@ -136,3 +136,17 @@ def test_the_rule_of_training_waits_for_what_it_is_given():
         "results/o/model/denoiser.json",
         "results/o/model/denoiser.safetensors",
     ]
+
+
+def test_the_model_card_says_what_a_generator_was_given(model, tmp_path):
+    data = {"title": "A scene", "licence": "CC0", "citation": "its makers"}
+    log = pd.DataFrame({"image": [0.5], "mask": [0.25]})
+    about = (model, SETTINGS, None, data, log, 60.0, "cpu")
+    write_card(tmp_path / "plain.md", *about, pairs=AS_THEY_ARE, start=None)
+    plain = (tmp_path / "plain.md").read_text()
+    assert "| pairs | all of them, as they are |" in plain
+    assert "| begun with | random numbers |" in plain
+    write_card(tmp_path / "given.md", *about, pairs=LIST, start="results/o/model")
+    given = (tmp_path / "given.md").read_text()
+    assert f"| pairs | those kept by `{LIST}` |" in given
+    assert "| begun with | the weights of `results/o/model` |" in given

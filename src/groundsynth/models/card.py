@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from groundsynth.artifacts import atomic_path
+from groundsynth.data.pair_list import AS_THEY_ARE
 from groundsynth.models.denoiser import Denoiser
 from groundsynth.models.noise import POLICIES
 from groundsynth.models.training import TrainingSettings
@@ -22,6 +23,8 @@ level for each. Uses trained: {uses}.
 |---|---|
 | weights | {weights:,} |
 | trained on | {title}, training split only |
+| pairs | {pairs} |
+| begun with | {start} |
 | data licence | {licence} |
 | data credit | {citation} |
 | steps × batch | {steps} × {batch_size} |
@@ -53,6 +56,8 @@ def write_model_card(
     log: pd.DataFrame,
     seconds: float,
     device: str,
+    pairs: str = AS_THEY_ARE,
+    start: str | None = None,
 ) -> None:
     """Write the card as Markdown, from the artefacts of the run alone.
 
@@ -60,6 +65,7 @@ def write_model_card(
         data: ``data.json`` of stage 01 (title, licence, citation).
         log: the loss curve (columns image, mask).
         device: where it was trained, in words.
+        pairs: the keep list that training chips were chosen by; start: folder of the weights it was begun with.
     """
     last = log.tail(10).mean()
     text = CARD.format(
@@ -70,6 +76,8 @@ def write_model_card(
         conditions=CONDITIONS[model.config.conditions],
         weights=sum(p.numel() for p in model.parameters()),
         title=data["title"],
+        pairs="all of them, as they are" if pairs == AS_THEY_ARE else f"those kept by `{pairs}`",
+        start=f"the weights of `{start}`" if start else "random numbers",
         licence=data["licence"],
         citation=data["citation"],
         steps=settings.steps,

@@ -125,10 +125,15 @@ def load_generator(folder: Path) -> nn.Module:
 
 
 def write_card(
-    path: Path, model: nn.Module, settings: TrainingSettings, gan: GanSettings, *about: object
+    path: Path,
+    model: nn.Module,
+    settings: TrainingSettings,
+    gan: GanSettings,
+    *about: object,
+    **given: object,
 ) -> None:
-    """Write the model card of either kind; ``about`` is data, log, seconds and device."""
+    """Write the model card of either kind; ``about`` is data, log, seconds and device, ``given`` pairs and start."""
     if settings.policy in GENERATORS:
         write_gan_card(path, model, gan, *about)
     else:
-        write_model_card(path, model, settings, *about)
+        write_model_card(path, model, settings, *about, **given)

@@ -234,7 +234,7 @@ def _figures(
         f"which {wanted.rate:.0%} had a wrong caption (uncleaned), from what cleaning left of them, and from as many "
         f"dropped at random; all asked for the captions of the same {len(windows.captions)} validation windows. "
         "Differences of cleaned to the others; bars: 95 % intervals over blocks, paired, and for the kernel distance "
-        "over random halves. Right: relative changes to uncleaned, with those published of another generator, "
+        "over random halves; they say nothing about another training. Right: relative changes to uncleaned, with those published of another generator, "
         "against its pretrained model.",
     )
     some = np.linspace(0, len(windows.captions) - 1, min(SHOWN, len(windows.captions))).round().astype(int)
