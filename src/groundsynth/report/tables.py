@@ -344,7 +344,7 @@ def claim_sentence(metrics: pd.DataFrame, study: str) -> str:
 def _smallest(metrics: pd.DataFrame) -> str:
     """Return what differences the study could have shown, in percentage points."""
     found = pick(metrics, "smallest_detectable_difference")
-    found = found.loc[found["arm"].str.startswith("real+"), "value"] * 100
+    found = found.loc[found["arm"].map(_adds_synthetic).astype(bool), "value"] * 100
     if found.empty:
         return ""
     return f"; a true difference of {found.max():.1f} points would be shown in four of five such studies"
