@@ -30,6 +30,7 @@ STUDIES = (
     "single_use",
     "gan",
     "grid",
+    "crossval",
     "grid10",
     "grid_korea",
     "grid_zion",
