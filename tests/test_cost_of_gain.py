@@ -101,6 +101,10 @@ def test_a_published_copy_keeps_the_rows_without_the_curves(study):
     cost_of_gain.write_costs(rows, root / "09_report")
     (root / tables.BENCHMARK / "fold0" / "history.csv").unlink()
     assert len(cost_of_gain.cost_rows(own, root, metrics())) == len(rows)
+    (root / "09_report" / cost_of_gain.FILE).unlink()  # a study published before there was such a table
+    left = cost_of_gain.cost_rows(own, root, metrics())
+    assert set(left["metric"]) == {"gain_per_1000_samples", "gain_per_minute"}
+    assert cost_of_gain.cost_table(left).loc[0, "reach real, %"] == "–"
 
 
 def test_the_figure_says_what_is_counted(study):

@@ -42,6 +42,11 @@ def test_students_interval_keeps_five_per_cent():
     assert rates("t", 6) == pytest.approx(0.05, abs=0.03)
 
 
+def test_the_interval_of_pooled_folds_keeps_five_per_cent():
+    assert rates("pooled", 3, 100) == pytest.approx(0.045, abs=0.035)
+    assert rates("pooled", 6, 100) == pytest.approx(0.045, abs=0.035)
+
+
 def test_three_resampled_seeds_give_more_false_alarms_than_six():
     """Resampling k seeds shrinks their spread by (k - 1) / k: at three the 95 % become about 80 %."""
     three, six = rates("bootstrap", 3, 100), rates("bootstrap", 6, 100)

@@ -168,6 +168,12 @@ def test_what_commands_measure_names_its_fold_as_a_run():
     wanted = {"metric": "detector_auc", "arm": "joint", "regime": "detector=network;command=detect"}
     found = claims.measure(table(*rows), claims.Rows(**wanted))
     assert (found.folds, found.value) == (2, pytest.approx(0.85))
+    rows = [row("kid_change", v, regime=f"command=compare-cleaned;run={run}") for v, run in
+            ((-0.3, "0.25"), (-0.1, "0.25-fold1"), (9, "0.50"), (9, "0.25-fine_tuned"))]  # fmt: skip
+    found = claims.measure(
+        table(*rows), claims.Rows(metric="kid_change", regime="command=compare-cleaned;run=0.25")
+    )
+    assert (found.folds, found.value) == (2, pytest.approx(-0.2))
 
 
 def test_differences_are_taken_fold_by_fold_where_there_are_folds():

@@ -1,8 +1,10 @@
 """Spatial cross-validation: the counts of every fold together, each block tested once.
 
-Blocks are resampled over all folds. Trainings of the generator, where there are several, are resampled
-with the segmenter's seeds nested in them. Training ground of folds overlaps, which no resampling of
-test blocks can see: intervals over folds are somewhat too narrow.
+Blocks are resampled over all folds; so are trainings of the generator, each with all its segmenters, or, with a
+single generator, the segmenter's seeds. Of n units n - 1 are drawn, which makes the spread right for few of them
+(Rao and Wu 1988), and differences get Student's interval with the degrees of freedom that so few trainings leave
+(Satterthwaite): a percentile of resampled seeds is too narrow, as the A/A test shows. Training ground of folds
+overlaps, which no resampling of test blocks can see: intervals over folds are somewhat too narrow.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
+from scipy.stats import t as student
 
 from groundsynth.artifacts import metric_row
 from groundsynth.benchmark.intervals import Score, interval, stack_counts
@@ -85,29 +88,43 @@ def _once(counts: pd.DataFrame) -> None:
 # --- resampling ------------------------------------------------------------------------------
 
 
-def nested_draws(counts: np.ndarray, score: Score, resamples: int, *names: object) -> np.ndarray:
+def nested_draws(
+    counts: np.ndarray,
+    score: Score,
+    resamples: int,
+    *names: object,
+    blocks: bool = True,
+    trainings: bool = True,
+) -> np.ndarray:
     """Return each arm's score in every resample.
 
-    Blocks are drawn with replacement; so are generators, and for each generator drawn the seeds within it.
     Every arm and score sees the same resamples.
 
     Args:
         counts: (generators, arms, seeds, blocks, 7, 3).
         score: (…, 7, 3) counts to (…) values.
         names: seed the draws.
+        blocks, trainings: whether these are drawn anew, or all taken as they are.
 
     Returns:
         (arms, resamples) float64; NaN in a resample that lacks every class of the score.
     """
     random = rng("nested bootstrap", *names)
-    generators, arms, seeds, blocks = counts.shape[:4]
-    block_weights = random.multinomial(blocks, np.full(blocks, 1 / blocks), resamples)  # (r, b)
-    drawn = random.multinomial(generators, np.full(generators, 1 / generators), resamples)  # (r, g)
-    weights = random.multinomial(drawn * seeds, np.full(seeds, 1 / seeds)) / (seeds * generators)  # (r, g, s)
-    flat = np.moveaxis(counts, 3, 0).reshape(blocks, -1).astype(float)
-    pooled = (block_weights @ flat).reshape(resamples, generators, arms, seeds, NUM_CLASSES, 3)
-    values = score(pooled)  # (r, g, a, s)
+    generators, arms, seeds, n = counts.shape[:4]
+    of_blocks = _weights(random, n, resamples) if blocks else np.full((resamples, n), 1 / n)
+    units = generators if generators > 1 else seeds
+    drawn = _weights(random, units, resamples) if trainings else np.full((resamples, units), 1 / units)
+    weights = drawn[:, :, None] / seeds if generators > 1 else drawn[:, None, :]  # (r, g, 1 or s)
+    flat = np.moveaxis(counts, 3, 0).reshape(n, -1).astype(float)
+    pooled = (of_blocks @ flat).reshape(resamples, generators, arms, seeds, NUM_CLASSES, 3)
+    values, weights = score(pooled), np.broadcast_to(weights, (resamples, generators, seeds))  # (r, g, a, s)
     return np.where(weights[:, :, None] > 0, values * weights[:, :, None], 0).sum((1, 3)).T
+
+
+def _weights(random: np.random.Generator, units: int, resamples: int) -> np.ndarray:
+    """Return shares of n - 1 units drawn with replacement from n, (resamples, n); of a single one all."""
+    drawn = max(units - 1, 1)
+    return random.multinomial(drawn, np.full(units, 1 / units), resamples) / drawn
 
 
 def mean_score(counts: np.ndarray, score: Score) -> np.ndarray:
@@ -115,15 +132,47 @@ def mean_score(counts: np.ndarray, score: Score) -> np.ndarray:
     return score(counts.sum(3)).mean((0, 2))
 
 
-def p_value(draws: np.ndarray) -> float:
-    """Return the two-sided p-value of a difference from its resamples: twice the smaller tail beyond 0.
+class Difference(NamedTuple):
+    """A difference of two arms with its 95 % interval, two-sided p-value, and what would be shown with 80 % power."""
 
-    >>> p_value(np.array([1.0] * 98 + [-1.0]))
-    0.04
+    value: float
+    low: float | None
+    high: float | None
+    p: float
+    detectable: float
+
+
+def difference(counts: np.ndarray, score: Score, resamples: int, *names: object) -> Difference:
+    """Return the first arm's score less the second's, with Student's interval from the paired resamples' spread.
+
+    Degrees of freedom are Satterthwaite's, of what blocks and what trainings add to the spread.
+
+    Args:
+        counts: (generators, 2, seeds, blocks, 7, 3).
     """
-    draws = draws[np.isfinite(draws)]
-    tail = min((draws <= 0).sum(), (draws >= 0).sum())
-    return float(min(1.0, 2 * (1 + tail) / (1 + len(draws))))
+    values = mean_score(counts, score)
+    both, of_blocks, of_trainings = (
+        _spread(nested_draws(counts, score, resamples, *names, **parts))
+        for parts in ({}, {"trainings": False}, {"blocks": False})
+    )
+    generators, _, seeds, blocks = counts.shape[:4]
+    units = generators if generators > 1 else seeds
+    value = float(values[0] - values[1])
+    if blocks < 2 or not np.isfinite(both):
+        return Difference(value, None, None, 1.0, np.nan)
+    error = np.sqrt(both)
+    if error == 0:
+        return Difference(value, value, value, 1.0 if value == 0 else 0.0, 0.0)
+    parts = of_blocks**2 / (blocks - 1) + (of_trainings**2 / (units - 1) if units > 1 else 0)
+    freedom = (of_blocks + of_trainings) ** 2 / parts if parts else np.inf
+    half = student.ppf(1 - LEVEL / 2, freedom) * error
+    p = float(2 * student.sf(abs(value) / error, freedom))
+    return Difference(value, value - half, value + half, p, float(half + student.ppf(POWER, freedom) * error))
+
+
+def _spread(draws: np.ndarray) -> float:
+    """Return the variance over resamples of the first arm's score less the second's."""
+    return float(np.nanvar(draws[0] - draws[1], ddof=1))
 
 
 def holm(values: dict[str, float]) -> dict[str, float]:
@@ -137,11 +186,6 @@ def holm(values: dict[str, float]) -> dict[str, float]:
         floor = max(floor, min(1.0, (len(values) - rank) * p))
         corrected[name] = floor
     return corrected
-
-
-def detectable(draws: np.ndarray) -> float:
-    """Return the smallest true difference that would be shown with 80 % power, from the spread of its resamples."""
-    return float((norm.ppf(1 - LEVEL / 2) + norm.ppf(POWER)) * np.nanstd(draws, ddof=1))
 
 
 # --- rows ------------------------------------------------------------------------------------
@@ -212,16 +256,17 @@ def pooled_rows(
         key, first, second = (pair.metric, pair.class_), arms.index(pair.arm), arms.index(pair.against)
         if key not in draws:
             continue
-        change, draw = values[key][first] - values[key][second], draws[key][first] - draws[key][second]
+        found = difference(counts[:, [first, second]], pooled_scores(classes)[key], resamples, STAGE)
         plain = pair.metric == "miou" and pair.against == REFERENCE
         of_filter = pair.metric == "miou" and pair.arm.startswith(f"{pair.against}:")
         where = regime("" if of_filter or pair.against == REFERENCE else f"against={pair.against}")
         name = "delta_miou_filter" if of_filter else f"delta_{pair.metric}"
-        rows.append(row(name, pair.arm, change, interval(draw), where, pair.class_))
+        rows.append(row(name, pair.arm, found.value, (found.low, found.high), where, pair.class_))
         if plain:
-            smallest = detectable(draw)
-            rows.append(row("smallest_detectable_difference", pair.arm, smallest, (None, None), where))
-            p_values[pair.arm] = p_value(draw)
+            rows.append(
+                row("smallest_detectable_difference", pair.arm, found.detectable, (None, None), where)
+            )
+            p_values[pair.arm] = found.p
     named = {arm: p_values[arm] for arm in primary if arm in p_values}
     for metric, found in (("delta_miou_p", named), ("delta_miou_p_holm", holm(named))):
         rows += [row(metric, arm, p, (None, None), regime()) for arm, p in found.items()]

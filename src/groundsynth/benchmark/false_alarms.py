@@ -16,6 +16,7 @@ from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 
 from groundsynth.artifacts import metric_row
+from groundsynth.benchmark.cross_validation import difference
 from groundsynth.benchmark.intervals import Score, delta_interval, stack_counts
 from groundsynth.benchmark.metrics import mean_iou
 from groundsynth.errors import GroundsynthError
@@ -24,7 +25,7 @@ from groundsynth.seeds import rng
 STAGE = "07_benchmark_segmentation"
 FULL, HALF = "real", "real:half"
 LEAST_RUNS, LEAST_COMPARISONS, LEAST_HALF = 12, 200, 6
-KINDS = ("bootstrap", "t")
+KINDS = ("bootstrap", "t", "pooled")
 
 
 def divisions(runs: int, size: int, number: int, *names: object) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -55,8 +56,11 @@ def compared(
 
     Args:
         first, second: (seeds, blocks, 7, 3) counts of two arms.
-        kind: ``bootstrap``, stage 07's interval over blocks and seeds; ``t``, Student's over seeds.
+        kind: ``bootstrap``, stage 07's interval over blocks and seeds; ``t``, Student's over seeds; ``pooled``,
+            that of several folds, Student's from the spread over blocks and seeds.
     """
+    if kind == "pooled":
+        return difference(np.stack([second, first])[None], score, resamples, *names)._asdict()
     if kind == "bootstrap":
         return delta_interval(np.stack([first, second]), 0, score, resamples, *names)[1]
     change = score(second.sum(1)) - score(first.sum(1))  # (seeds,)
@@ -165,10 +169,16 @@ def aa_rows(
                 rows.append(row("planted_detection_rate", found["shown"].mean(), arm=HALF, regime=regime, n=len(found),
                                 seeds=len(seeds[HALF])))  # fmt: skip
     for kind in KINDS:
-        difference = compared(shared[1], shared[0], score, resamples, kind, "planted")
+        found = compared(shared[1], shared[0], score, resamples, kind, "planted")
         about = {"arm": FULL, "regime": f"against={HALF};interval={kind}"}
-        rows.append(row("planted_difference", n=full.shape[1], seeds=len(seeds[HALF]), **about, **difference))
+        rows.append(
+            row("planted_difference", n=full.shape[1], seeds=len(seeds[HALF]), **about, **_ends(found))
+        )
     return rows, behind
+
+
+def _ends(found: dict) -> dict[str, float | None]:
+    return {name: found[name] for name in ("value", "low", "high")}
 
 
 def check_plan(runs: int, half: int, number: int) -> None:

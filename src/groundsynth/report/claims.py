@@ -24,7 +24,7 @@ VERDICTS = ("reproduced", "not shown", "reversed")
 BENCHMARKS = ("07_benchmark_segmentation", "08_benchmark_captioning")
 LEAST_SEEDS = 3  # downstream trainings per arm that a verdict rests on
 # what a regime says of where a row is from, and not of what was done
-PLACE = re.compile(r"^((fold|folds|generator|generators|shard|seed)=.*|run=fold\d+|[a-z_]+-s\d+)$")
+PLACE = re.compile(r"^((fold|folds|generator|generators|shard|seed)=.*|[a-z_]+-s\d+)$")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class PublishedStudy(NamedTuple):
 
 def _asked(regime: str) -> frozenset[str]:
     """Return what a regime says beyond fold, generator and seed."""
-    return frozenset(part for part in regime.split(";") if part and not PLACE.match(part))
+    parts = (re.sub(r"^run=(.*?)-?fold\d+$", r"run=\1", part) for part in regime.split(";"))
+    return frozenset(part for part in parts if part not in ("", "run=") and not PLACE.match(part))
 
 
 def _tag(regime: str, name: str) -> str:
@@ -63,7 +64,7 @@ def _tag(regime: str, name: str) -> str:
     if found:
         return found[0]
     if name == "fold" and "command=" in regime:  # commands name their fold as a run, but for the first
-        run = re.search(r"(?:^|;)run=fold(\d+)", regime)
+        run = re.search(r"(?:^|;)run=[^;]*?fold(\d+)(?:;|$)", regime)
         return run[1] if run else "0"
     drawn = [part for part in regime.split(";") if re.match(r"^[a-z_]+-s\d+$", part)]
     return drawn[0] if name == "generator" and drawn else ""

@@ -6,6 +6,7 @@ and enter as they are: intervals are those of the gain alone.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ ALL = "all"  # an arm of every system's chips
 
 
 def cost_rows(study: Study, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return what gains cost (table 'metrics', stage 07); as published where learning curves are not here.
+    """Return what gains cost (table 'metrics', stage 07).
+
+    Without learning curves, as in a published copy, the rows published with it, or those that need none.
 
     ``samples_to_real_miou`` and ``seconds_to_real_miou`` (regime ``counting=segmenter``, or ``counting=all`` with
     the generator's training and the drawing): until an arm's validation mIoU reaches the best of ``real``,
@@ -33,23 +36,26 @@ def cost_rows(study: Study, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
     Args:
         root: where the study's tables lie; metrics: the gathered table, pooled rows among it.
     """
-    paths = {
-        name: [root / BENCHMARK / f"fold{f}" / f"{name}.csv" for f in study.folds]
-        for name in ("runs", "history")
-    }
-    if not all(path.is_file() for found in paths.values() for path in found):
-        kept = root / "09_report" / FILE
-        return read_table(kept, "metrics") if kept.is_file() else pd.DataFrame(columns=list(METRIC_COLUMNS))
-    runs, history = (
-        pd.concat([read_table(p, name).assign(fold=f) for p, f in zip(paths[name], study.folds, strict=True)])
-        for name in ("runs", "history")
-    )
+    kept, runs = root / "09_report" / FILE, _of_folds(study, root, "runs")
+    history = _of_folds(study, root, "history")
+    if history.empty and kept.is_file():
+        return read_table(kept, "metrics")
+    if runs.empty:
+        return pd.DataFrame(columns=list(METRIC_COLUMNS))
     systems = pick(metrics, "delta_miou").set_index("arm")["system"].to_dict()
     arms = [arm for arm in dict.fromkeys(runs["arm"]) if systems.get(arm) in (*study.generate.systems, ALL)]
     costs = pd.DataFrame([arm_cost(study, arm, systems[arm], runs, metrics) for arm in arms])
     rows = [row for cost in costs.itertuples() for row in _arm_rows(study, cost, history, metrics)]
     rows += flat_rows(study.study, metrics, systems)
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+
+
+def _of_folds(study: Study, root: Path, name: str) -> pd.DataFrame:
+    """Return a table of stage 07 over all folds with a column ``fold``; empty unless every fold has it."""
+    paths = {fold: root / BENCHMARK / f"fold{fold}" / f"{name}.csv" for fold in study.folds}
+    if not all(path.is_file() for path in paths.values()):
+        return pd.DataFrame()
+    return pd.concat([read_table(path, name).assign(fold=fold) for fold, path in paths.items()])
 
 
 def write_costs(table: pd.DataFrame, folder: Path) -> None:
@@ -93,31 +99,30 @@ def first_reached(history: pd.DataFrame, arm: str) -> pd.Series:
 
 
 def _arm_rows(study: Study, cost, history: pd.DataFrame, metrics: pd.DataFrame) -> list[dict]:
-    own = history[history["arm"] == cost.arm]
-    steps = first_reached(history, cost.arm)
-    share = steps / own["step"].max()
-    name, reached = study.study, share.dropna()
-    about = {"arm": cost.arm, "system": cost.system, "n": len(reached), "seeds": own["seed"].nunique()}
-    counted = about | {"n": len(steps)}
-    rows = [metric_row(name, BENCHMARK, "reached_real_miou", float(share.notna().mean()), **counted)]
-    if len(reached):
-        seen = min(cost.chips, float(steps.mean()) * study.benchmark.batch_size)
-        training = cost.segmenter * float(reached.mean())
-        everything = cost.generator + cost.drawing + training
-        for metric, value, regime in (
-            ("samples_to_real_miou", seen, ""),
-            ("seconds_to_real_miou", training, "counting=segmenter"),
-            ("seconds_to_real_miou", everything, "counting=all"),
-        ):
-            if np.isfinite(value):
-                rows.append(metric_row(name, BENCHMARK, metric, value, regime=regime, **about))
-    minutes = (cost.generator + cost.drawing + cost.segmenter) / 60
+    name, about = study.study, {"arm": cost.arm, "system": cost.system}
+    minutes, rows = (cost.generator + cost.drawing + cost.segmenter) / 60, []
     for metric, units in (("gain_per_1000_samples", cost.chips / 1000), ("gain_per_minute", minutes)):
         for _, gain in pick(headline(metrics), "delta_miou", arm=cost.arm).iterrows():
             if units > 0:
                 ends = {end: None if pd.isna(gain[end]) else gain[end] / units for end in ("low", "high")}
-                measured = about | {"n": int(gain["n"]), **ends}
+                measured = about | {"n": int(gain["n"]), "seeds": int(gain["seeds"]), **ends}
                 rows.append(metric_row(name, BENCHMARK, metric, gain["value"] / units, **measured))
+    return rows if history.empty else [*_reaching_rows(study, cost, history, about), *rows]
+
+
+def _reaching_rows(study: Study, cost, history: pd.DataFrame, about: dict[str, str]) -> list[dict]:
+    own, steps = history[history["arm"] == cost.arm], first_reached(history, cost.arm)
+    row = partial(metric_row, study.study, BENCHMARK, **about, seeds=own["seed"].nunique())
+    rows = [row("reached_real_miou", float(steps.notna().mean()), n=len(steps))]
+    if steps.notna().any():
+        training = cost.segmenter * float(steps.mean()) / own["step"].max()
+        found = (
+            ("samples_to_real_miou", min(cost.chips, float(steps.mean()) * study.benchmark.batch_size), ""),
+            ("seconds_to_real_miou", training, "counting=segmenter"),
+            ("seconds_to_real_miou", cost.generator + cost.drawing + training, "counting=all"),
+        )
+        n = int(steps.notna().sum())
+        rows += [row(name, value, regime=regime, n=n) for name, value, regime in found if np.isfinite(value)]
     return rows
 
 
@@ -148,7 +153,7 @@ def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
         rows = pick(costs, metric, arm=arm, **where)
         return interval(rows.iloc[0], scale, digits, sign) if len(rows) else "–"
 
-    arms = list(dict.fromkeys(pick(costs, "reached_real_miou")["arm"]))
+    arms = list(dict.fromkeys(pick(costs, "gain_per_1000_samples")["arm"]))
     return pd.DataFrame(
         [
             {
