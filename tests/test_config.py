@@ -31,6 +31,7 @@ STUDIES = (
     "gan",
     "grid",
     "crossval",
+    "crossval_1",
     "grid10",
     "grid_korea",
     "grid_zion",
