@@ -25,6 +25,7 @@ from groundsynth.checks.patches import index_patches, nearest_patches, patch_pai
 from groundsynth.checks.territory import Territory, held_out_windows, read_territory, training_windows
 from groundsynth.data.blocks import HIDDEN, NO_SPLIT, TRAIN, VAL
 from groundsynth.errors import GroundsynthError
+from groundsynth.report.grounding_figures import plot_patch_pairs
 
 SIZE = 32
 
@@ -195,3 +196,14 @@ def test_flat_chips_show_nothing_to_copy(territory):
         1,
     ]
     assert len(nearest_patches(np.zeros((0, SIZE, SIZE, 3), np.uint8), index_patches(territory))) == 0
+
+
+def test_pieces_stand_above_their_patches_with_their_distances():
+    pieces = np.random.default_rng(0).integers(0, 255, (3, 16, 16, 3), np.uint8)
+    figure = plot_patch_pairs(
+        {"a": (pieces, 255 - pieces), "b": (pieces[:2], pieces[:2])}, {"a": "xyz", "b": "uv"}
+    )
+    shown = [ax.get_title() for ax in figure.axes]
+    assert shown == ["x", "y", "z", "", "", "", "u", "v", "", "", "", ""]
+    np.testing.assert_array_equal(figure.axes[4].images[0].get_array(), 255 - pieces[1])
+    assert not figure.axes[8].images, "a set with fewer pieces leaves places empty"

@@ -209,6 +209,16 @@ def test_pictures_shrink_and_keep_their_shape(tmp_path):
     assert (tmp_path / "b.png").stat().st_size < (tmp_path / "a.png").stat().st_size / 2
 
 
+def test_enlarged_chips_are_not_blurred_and_made_larger(tmp_path):
+    """Two hundred squares of ten pixels: as they are, a few kilobytes; resampled, many times that."""
+    squares = np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8) // 64 * 64
+    (tmp_path / "a.png").write_bytes(encode_png(squares.repeat(10, 0).repeat(10, 1)))
+    shrink_picture(tmp_path / "a.png", tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.size == (2000, 2000)
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) <= 64
+
+
 def test_rare_class_colours_survive_in_published_pictures(tmp_path):
     """A few cropland pixels among thousands of greens and greys must not come out as grassland."""
     draw = np.random.default_rng(0)

@@ -163,9 +163,10 @@ def plot_patch_pairs(
         ax.set_axis_off()
     for number, (name, both) in enumerate(pairs.items()):
         rows = axes[2 * number : 2 * number + 2]
-        for row, pieces, text in zip(rows, both, (name, "nearest in training"), strict=True):
-            for i, (ax, piece) in enumerate(zip(row, pieces, strict=False)):
-                _picture(ax, piece, titles[name][i] if row is rows[0] else "")
+        above = [titles[name], [""] * count]
+        for row, pieces, words, text in zip(rows, both, above, (name, "nearest in training"), strict=True):
+            for ax, piece, title in zip(row, pieces, words, strict=False):
+                _picture(ax, piece, title)
             row[0].text(
                 -0.08, 0.5, text, rotation=90, ha="right", va="center", fontsize=8, transform=row[0].transAxes
             )

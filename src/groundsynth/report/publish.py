@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import os
 import platform
 import re
@@ -108,7 +109,7 @@ def _fill(study: Study, root: Path, folders: list[Folder], copy: Path) -> None:
 
 
 def _copy_small(source: Path, target: Path, tables: tuple[str, ...] = ()) -> None:
-    """Copy a folder's small tables, and its figures at no more than 1,600 pixels and 256 colours."""
+    """Copy a folder's small tables, and its figures made smaller."""
     for name in (*SMALL_TABLES, *tables):
         path = source / name
         if path.is_file() and path.stat().st_size <= TABLE_BYTES:
@@ -125,14 +126,25 @@ def _copy_text(source: Path, target: Path) -> None:
 
 
 def shrink_picture(source: Path, target: Path) -> None:
-    """Write a picture as an optimised PNG of 256 colours, at most 1,600 pixels wide or high."""
+    """Write a picture as an optimised PNG of 256 colours: at most 1,600 pixels wide or high, or as it is if smaller.
+
+    Enlarged chips and maps are large even squares: resampled, these get soft edges of many colours, and the file grows.
+    """
     with Image.open(source) as picture:
-        small = picture.convert("RGB")
+        whole = picture.convert("RGB")
+    small = whole.copy()
     small.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS), Image.Resampling.LANCZOS)
-    # median cut gives rare colours away, and with them classes of a map: cropland turned green
-    small = small.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    data = min(map(_packed, (small, whole) if small.size != whole.size else (whole,)), key=len)
     with atomic_path(target) as temporary:
-        small.save(temporary, "PNG", optimize=True)
+        temporary.write_bytes(data)
+
+
+def _packed(picture: Image.Image) -> bytes:
+    # median cut gives rare colours away, and with them classes of a map: cropland turned green
+    few = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    few.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def private_words() -> list[str]:
