@@ -75,6 +75,18 @@ def test_a_limit_moves_half_way_to_faults_that_lie_apart():
     assert found["map_fit"] == 0.5
 
 
+def test_the_allowance_goes_to_checks_whose_faults_lie_among_real_windows():
+    """40 windows, 90 % to keep: two checks that vary, but only one of them cannot tell its faults."""
+    values = np.arange(40, dtype=float)
+    real = frame(n=40, map_fit=values, nearest_train=values + 100, trust=values)
+    faults = {"map_fit": values - 5, "nearest_train": np.zeros(20)}
+    found = {t.column: t for t in fit_thresholds(real, ["a"] * 40, 0.9, "val", faults)}
+    assert (found["map_fit"].value, found["map_fit"].kept) == (4, 0.9)
+    assert (found["nearest_train"].level, found["nearest_train"].value) == (0, 50)
+    assert (found["trust"].level, found["trust"].value) == (0, 0)  # nothing planted is for it
+    assert found["map_fit"].kept_together == 0.9
+
+
 @settings(max_examples=50, deadline=None)
 @given(values=st.lists(st.floats(-1, 1), min_size=1, max_size=30), keep=st.floats(0, 1))
 def test_no_threshold_keeps_less_than_asked(values, keep):

@@ -2,13 +2,14 @@
 
 Every criterion has a threshold, and a chip must pass all of them, so what each may lose of real chips is
 chosen for all together. Thresholds come from real windows of validation and hidden blocks alone. Each
-criterion may lose the same small share of them, its level, and the level is the largest at which the
-*whole certificate* still keeps the wanted share of windows of a block when the thresholds come from the other
-blocks. (The least of several p-values, calibrated as one statistic: Westfall and Young 1993; left-out blocks
-in the place of left-out windows, since windows of one block are alike.) Where a check tells real windows and
-the planted faults it is for far apart, its limit moves half-way from the real ones towards the faults: nothing
-is gained by dropping what lies between. What the test blocks then lose is reported as `keep_rate`, what
-planted faults lose as `drop_rate`.
+criterion whose planted faults lie among real windows may lose the same small share of these, its level, and the
+level is the largest at which the *whole certificate* still keeps the wanted share of windows of a block when
+the thresholds come from the other blocks. (The least of several p-values, calibrated as one statistic: Westfall
+and Young 1993; left-out blocks in the place of left-out windows, since windows of one block are alike.) Where a
+check tells real windows and the planted faults it is for far apart, it needs to lose none, and its limit moves
+half-way from the real ones towards the faults: nothing is gained by dropping what lies between. A criterion
+without a fault of its own sits at the worst real window, and leaves the allowance to those that need it. What
+the test blocks then lose is reported as `keep_rate`, what planted faults lose as `drop_rate`.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Threshold:
     """The lowest (or highest) value of a column that is kept, and the real windows it was set on.
 
     Attributes:
-        level: share of real windows that this criterion may lose; keep_real: share that all together
+        level: share of real windows that this criterion may lose, 0 where it needs none; keep_real: share that all together
             should keep. kept: share it keeps of these windows; kept_together, all of them; kept_elsewhere:
             share all keep of a block's windows when set on the other blocks, averaged over blocks.
         n: windows; units: blocks they lie in; set_on: their splits.
@@ -95,7 +96,8 @@ def fit_thresholds(
     Args:
         real: evidence of real samples the thresholds may be set on; NaN are left out.
         units: (n,) the block of each; keep_real: share to keep, 0…1; set_on: their splits, for the record.
-        faults: values of a column on real samples of the same splits with the faults it is for.
+        faults: values of a column on real samples of the same splits with the faults it is for; without any,
+            every criterion has its part in the allowance.
 
     Raises:
         GroundsynthError: a column without a single value.
@@ -108,30 +110,49 @@ def fit_thresholds(
                 f"no real chip has a value of '{name}'; a threshold needs one: check stages 04 and 05"
             )
     names, faults = np.unique(units), faults or {}
-    level, elsewhere = 0.0, None
+    parts = {c.column: float(_takes_part(values[c.column], c, faults)) for c in criteria}
+    levels, elsewhere = parts, None
     for level in np.linspace(1 - keep_real, 0, LEVELS):
-        elsewhere = _kept_elsewhere(values, criteria, units, faults, level) if len(names) > 1 else None
-        together = _kept(values, criteria, _limits(values, criteria, level, faults)).mean()
+        levels = {column: part * float(level) for column, part in parts.items()}
+        elsewhere = _kept_elsewhere(values, criteria, units, faults, levels) if len(names) > 1 else None
+        together = _kept(values, criteria, _limits(values, criteria, levels, faults)).mean()
         if (together if elsewhere is None else elsewhere) >= keep_real - SLACK:
             break
-    limits = _limits(values, criteria, level, faults)
+    limits = _limits(values, criteria, levels, faults)
     together = float(_kept(values, criteria, limits).mean())
-    about = (float(level), keep_real)
     rest = (together, elsewhere, len(real), len(names), set_on)
     return [
-        Threshold(c.column, limits[c.column], c.at_most, *about, _kept_alone(values, c, limits), *rest)
+        Threshold(
+            c.column,
+            limits[c.column],
+            c.at_most,
+            levels[c.column],
+            keep_real,
+            _kept_alone(values, c, limits),
+            *rest,
+        )
         for c in criteria
     ]
 
 
+def _takes_part(values: np.ndarray, criterion: Criterion, faults: Mapping[str, np.ndarray]) -> bool:
+    """Say whether a criterion needs to lose real samples to catch the faults it is for."""
+    if not faults:
+        return True
+    faulty = faults.get(criterion.column, np.empty(0))
+    worst = _limits({criterion.column: values}, [criterion], {criterion.column: 0.0}, {})[criterion.column]
+    return bool(np.isfinite(faulty).any()) and _towards(worst, faulty, criterion.at_most) == worst
+
+
 def _limits(
-    values: dict[str, np.ndarray], criteria: list[Criterion], level: float, faults: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    """Return the limit of each criterion that loses at most ``level`` of its values."""
+    values: dict[str, np.ndarray], criteria: list[Criterion], levels: dict[str, float],
+    faults: Mapping[str, np.ndarray],
+) -> dict[str, float]:  # fmt: skip
+    """Return the limit of each criterion that loses at most its level of its values."""
     limits = {}
     for criterion in criteria:
         known = np.sort(values[criterion.column][np.isfinite(values[criterion.column])])
-        place = min(int(level * len(known) + SLACK), len(known) - 1) if len(known) else 0
+        place = min(int(levels[criterion.column] * len(known) + SLACK), len(known) - 1) if len(known) else 0
         edge = -np.inf if not criterion.at_most else np.inf
         limit = float(known[len(known) - 1 - place if criterion.at_most else place]) if len(known) else edge
         limits[criterion.column] = _towards(limit, faults.get(criterion.column), criterion.at_most)
@@ -161,13 +182,13 @@ def _kept_alone(values: dict[str, np.ndarray], criterion: Criterion, limits: dic
 
 def _kept_elsewhere(
     values: dict[str, np.ndarray], criteria: list[Criterion], units: np.ndarray,
-    faults: Mapping[str, np.ndarray], level: float,
+    faults: Mapping[str, np.ndarray], levels: dict[str, float],
 ) -> float:  # fmt: skip
     """Return the mean share kept of a unit's samples by thresholds set on all other units."""
     shares = []
     for name in np.unique(units):
         here = units == name
-        limits = _limits({k: v[~here] for k, v in values.items()}, criteria, level, faults)
+        limits = _limits({k: v[~here] for k, v in values.items()}, criteria, levels, faults)
         shares.append(_kept({k: v[here] for k, v in values.items()}, criteria, limits).mean())
     return float(np.mean(shares))
 
