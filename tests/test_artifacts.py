@@ -89,6 +89,14 @@ ROWS: dict[str, dict] = {
     "calibration": dict(
         arm="real", seed=0, split="test", chip_id="c", block=0, bin=3, pixels=4, confidence=0.9, right=2
     ),
+    "attempts": dict(
+        study="laptop", config_hash="0123456789ab", what="publish", version="0.1.0", commit="0a1b2c", folds="0;1",
+        arms=9, best_arm="real+mask", val_delta=0.01, val_low=-0.01, val_high=0.03, test_opened="yes", note="",
+    ),
+    "published_claims": dict(
+        system="2: joint", claim="it helps", published="+7.6 pp", ours=0.4, low=-0.1, high=1.1,
+        verdict="not shown", scenes="nc_landsat7", note="one fold",
+    ),
 }  # fmt: skip
 # one broken rule per line: table, column, bad value
 BROKEN = [
@@ -138,6 +146,10 @@ BROKEN = [
     ("counts", "tp", -1),
     ("calibration", "split", "hidden"),
     ("calibration", "right", -1),
+    ("attempts", "folds", "0,1"),
+    ("attempts", "test_opened", "perhaps"),
+    ("published_claims", "verdict", "maybe"),
+    ("published_claims", "note", ""),
 ]
 
 
