@@ -356,3 +356,15 @@ def test_the_claim_is_about_synthetic_chips_and_not_about_other_recipes():
     delta = {"metric": "delta_miou", "value": 0.01, "low": 0.0, "high": 0.02}
     claim = tables.claim_sentence(frame(*[delta | {"arm": arm} for arm in arms]), "smoke")
     assert "by +1.0 [+0.0, +2.0] (mask) percentage points" in claim
+
+
+def test_many_arms_leave_room_for_the_plain_ones(results):
+    table = gathered()
+    plain = list(report_figures.pick(table, "iou")["arm"].unique())
+    rows = table[(table["metric"] == "iou") & (table["arm"] == "real+mask")]
+    more = [f"real+mask@{k}" for k in range(1, 9)] + [f"mix:mask@{k}" for k in range(1, 9)]
+    many = pd.concat([table, *[rows.assign(arm=arm) for arm in more]], ignore_index=True)
+    figure, caption = report_figures.iou_by_class(many)
+    assert sorted(text.get_text() for text in figure.legends[0].get_texts()) == sorted(plain)
+    assert f"{len(plain)} of {len(plain) + len(more)} arms" in caption
+    assert " arms; the others" not in report_figures.iou_by_class(table)[1]

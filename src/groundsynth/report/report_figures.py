@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from groundsynth.arm_names import arm_parts
 from groundsynth.artifacts import atomic_path, read_chips, read_table
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import colour_map
@@ -23,6 +24,7 @@ from groundsynth.seeds import rng
 from groundsynth.systems import drawn_pairs
 
 Drawn = tuple[Figure, str]
+MOST_ARMS = 16  # that a figure with a point for each arm and class can hold
 # what a check must tell from the truth, and what obedience is measured with
 CONTROLS = ("swapped_map", "matched_swap", "shuffled_caption", "planted_copy")
 OBEDIENCE = {"mask_obedience_ratio": "own maps", "mask_obedience_swapped": "each other's\nmaps"}
@@ -121,7 +123,8 @@ def iou_by_class(metrics: pd.DataFrame) -> Drawn:
     share = class_share(metrics)
     order = [name for name in share.index if name in set(rows["class"])]
     figure, axes = plt.subplots(figsize=(9, 4.2))
-    arms = order_arms(list(rows["arm"].unique()))
+    every = order_arms(list(rows["arm"].unique()))
+    arms = every if len(every) <= MOST_ARMS else [arm for arm in every if _is_plain(arm)]
     for k, arm in enumerate(arms):
         part = rows[rows["arm"] == arm].drop_duplicates("class").set_index("class").reindex(order)
         x = np.arange(len(order)) + (k - (len(arms) - 1) / 2) * 0.8 / len(arms)
@@ -143,7 +146,14 @@ def iou_by_class(metrics: pd.DataFrame) -> Drawn:
         "and n, its labelled test pixels. Bars: 95 % bootstrap intervals over test blocks and "
         f"{_whole(rows, 'seeds')} seeds where measured. Squares: real chips only; hollow: synthetic only. "
         f"{('Not in the test blocks: ' + ', '.join(absent) + '.') if absent else ''}"
+        f"{f' {len(arms)} of {len(every)} arms; the others are in metrics.csv.' if arms != every else ''}"
     )
+
+
+def _is_plain(arm: str) -> bool:
+    """Say whether an arm is real chips, or a system's alone or beside them, and nothing else is done to it."""
+    parts = arm_parts(arm)
+    return arm == "real" or (bool(parts["kind"]) and not (parts["filter"] or parts["ratio"]))
 
 
 def class_share(metrics: pd.DataFrame) -> pd.Series:
