@@ -8,7 +8,7 @@ import pytest
 
 from groundsynth.benchmark import cross_validation as cv
 from groundsynth.benchmark.intervals import bootstrap
-from groundsynth.benchmark.metrics import mean_iou
+from groundsynth.benchmark.metrics import mean_iou, mean_precision, mean_recall
 from groundsynth.errors import GroundsynthError
 
 SCORE = partial(mean_iou, classes=[0])
@@ -172,9 +172,9 @@ def test_precision_and_recall_of_the_classes_that_occur():
         [0, 0, 10],
         [0, 5, 0],
     )  # class 2 does not occur, 1 is never named
-    assert cv.mean_share(counts, [0, 1, 2], 1) == pytest.approx((6 / 8 + 0) / 2)
-    assert cv.mean_share(counts, [0, 1, 2], 2) == pytest.approx((6 / 10 + 0) / 2)
-    assert np.isnan(cv.mean_share(counts, [2], 1))
+    assert mean_precision(counts, [0, 1, 2]) == pytest.approx((6 / 8 + 0) / 2)
+    assert mean_recall(counts, [0, 1, 2]) == pytest.approx((6 / 10 + 0) / 2)
+    assert np.isnan(mean_precision(counts, [2]))
 
 
 def test_rare_classes_that_gain_most_give_a_correlation_of_minus_one():

@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from groundsynth.benchmark.counting import calibration_table, near_border
-from groundsynth.benchmark.metrics import class_precision, class_recall, share_bias
-from groundsynth.benchmark.origins import changed_chips, gain_correlation, rank_correlation
+from groundsynth.benchmark.metrics import class_precision, class_recall, rank_correlation, share_bias
+from groundsynth.benchmark.origins import changed_chips, gain_correlation
 
 
 def test_pixels_within_two_of_another_class_are_near_a_border():

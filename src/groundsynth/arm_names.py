@@ -83,3 +83,13 @@ def arm_parts(name: str) -> dict[str, str]:
     if parts["percent"] and float(parts["percent"]) > 100:
         raise ValueError(f"arm '{name}': {parts['percent']} per cent cannot be replaced; take 0 to 100")
     return parts
+
+
+def is_mixed(name: str) -> bool:
+    """Say whether real chips and generated ones meet in an arm, at once or in turn.
+
+    >>> [is_mixed(arm) for arm in ("real+mask@3", "bridge:mask", "real+cutmix", "real+self_training", "synthetic:mask")]
+    [True, True, False, False, False]
+    """
+    parts = arm_parts(name)
+    return parts["kind"] != "synthetic:" and parts["system"] not in ("", SELF_TRAINING)

@@ -44,11 +44,6 @@ class Arm:
         """The chips beside the real ones, e.g. ``mask`` or ``mask:freemask``; '' = none."""
         return f"{self.system}:{self.filter}" if self.filter else self.system
 
-    @property
-    def mixed(self) -> bool:
-        """Whether real chips and generated ones meet in it, at once or in turn."""
-        return self.real and self.system not in ("", SELF_TRAINING)
-
     def holds(self, system: str) -> bool:
         """Say whether chips of this system are among its own; ``all`` holds every generated one."""
         return system == self.system or (self.system == ALL_SYSTEMS and system != SELF_TRAINING)

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 from scipy.stats import t as student
 
 from groundsynth.artifacts import metric_row
 from groundsynth.benchmark.intervals import Score, interval, stack_counts
-from groundsynth.benchmark.metrics import mean_iou, pooled_iou
+from groundsynth.benchmark.metrics import mean_iou, mean_precision, mean_recall, rank_correlation
+from groundsynth.benchmark.scores import scores
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NUM_CLASSES
 from groundsynth.seeds import rng
@@ -191,29 +191,12 @@ def holm(values: dict[str, float]) -> dict[str, float]:
 # --- rows ------------------------------------------------------------------------------------
 
 
-def mean_share(counts: np.ndarray, classes: Sequence[int], wrong: int) -> np.ndarray:
-    """Return precision (``wrong`` 1) or recall (2), averaged over those of ``classes`` that occur: (…, 7, 3) to (…)."""
-    own = np.asarray(counts, float)[..., list(classes), :]
-    occurs = own[..., 0] + own[..., 2] > 0
-    whole = own[..., 0] + own[..., wrong]
-    share = np.divide(
-        own[..., 0], whole, out=np.zeros_like(whole), where=whole > 0
-    )  # never named: precision 0
-    there = occurs.sum(-1)
-    return np.divide((share * occurs).sum(-1), there, out=np.full(there.shape, np.nan), where=there > 0)
-
-
 def pooled_scores(primary: Sequence[int]) -> dict[tuple[str, str], Score]:
     """Return the scores that are pooled, by metric and class."""
-    rare = [k for k in range(NUM_CLASSES) if k not in primary]
-    scores: dict[tuple[str, str], Score] = {
-        ("miou", ""): partial(mean_iou, classes=primary),
-        ("miou_all", ""): mean_iou,
-        ("rare_iou", ""): partial(pooled_iou, classes=rare),
-        ("class_precision", ""): partial(mean_share, classes=primary, wrong=1),
-        ("class_recall", ""): partial(mean_share, classes=primary, wrong=2),
-    }
-    return scores | {("iou", name): partial(mean_iou, classes=[k]) for k, name in enumerate(CLASSES)}
+    pooled: dict[tuple[str, str], Score] = {(metric, ""): score for metric, score in scores(primary).items()}
+    pooled["class_precision", ""] = partial(mean_precision, classes=primary)
+    pooled["class_recall", ""] = partial(mean_recall, classes=primary)
+    return pooled | {("iou", name): partial(mean_iou, classes=[k]) for k, name in enumerate(CLASSES)}
 
 
 def pool_regime(folds: int, generators: int, *more: str) -> str:
@@ -289,23 +272,11 @@ def gain_correlation(
         values: (arms, 7) IoU; draws: (arms, resamples, 7); counts: (generators, arms, seeds, blocks, 7, 3).
     """
     pixels = counts[0, 0, 0].sum(0)[:, [0, 2]].sum(1)  # (7,) labelled
-    there = pixels > 0
-    ranks = rankdata(pixels[there])
-    found = []
-    for value, draw in zip(values - values[reference], draws - draws[reference], strict=True):
-        whole = draw[:, there][np.isfinite(draw[:, there]).all(1)]
-        found.append(
-            (float(_rank_correlation(value[there], ranks)), interval(_rank_correlation(whole, ranks)))
-        )
-    return found
-
-
-def _rank_correlation(gains: np.ndarray, ranks: np.ndarray) -> np.ndarray:
-    """Return Spearman's correlation of gains (…, k) with ranks (k,); NaN where all gains are alike."""
-    own = rankdata(gains, axis=-1) - (len(ranks) + 1) / 2
-    other = ranks - ranks.mean()
-    size = np.sqrt((own**2).sum(-1) * (other**2).sum())
-    return np.divide((own * other).sum(-1), size, out=np.full(size.shape, np.nan), where=size > 0)
+    gains = zip(values - values[reference], draws - draws[reference], strict=True)
+    return [
+        (float(rank_correlation(value, pixels)), interval(rank_correlation(draw, pixels)))
+        for value, draw in gains
+    ]
 
 
 def _other_splits(study, tables, systems, classes, resamples: int, regime) -> list[dict]:

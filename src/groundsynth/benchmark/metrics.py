@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import rankdata
 
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, NUM_CLASSES, check_map
@@ -138,6 +139,16 @@ def mean_iou(counts: np.ndarray, classes: Sequence[int] = range(NUM_CLASSES)) ->
     return class_mean(class_iou(counts), classes)
 
 
+def mean_precision(counts: np.ndarray, classes: Sequence[int] = range(NUM_CLASSES)) -> np.ndarray:
+    """Return the mean precision over those of ``classes`` that occur: (…, 7, 3) counts to (…)."""
+    return class_mean(class_precision(counts), classes)
+
+
+def mean_recall(counts: np.ndarray, classes: Sequence[int] = range(NUM_CLASSES)) -> np.ndarray:
+    """Return the mean recall over those of ``classes`` that occur: (…, 7, 3) counts to (…)."""
+    return class_mean(class_recall(counts), classes)
+
+
 def pooled_iou(counts: np.ndarray, classes: Sequence[int]) -> np.ndarray:
     """Return one IoU over the summed counts of several (rare) classes: (…, 7, 3) to (…)."""
     pooled = np.asarray(counts)[..., list(classes), :].sum(-2, keepdims=True)
@@ -159,3 +170,20 @@ def kappa(table: np.ndarray) -> np.ndarray:
     by_chance = (table.sum(-1) * table.sum(-2)).sum(-1)  # times total²
     expected = _ratio(by_chance, total.astype(float) ** 2, total > 0)
     return _ratio(agreement(table) - expected, 1 - expected, expected < 1)
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return Spearman's rank correlation along the last axis, (…, k) and (…, k) to (…).
+
+    Places without a number in either do not count; NaN for fewer than three places, or where all are alike.
+    """
+    first, second = np.broadcast_arrays(first, second)
+    known = np.isfinite(first) & np.isfinite(second)
+    ranks = []
+    for values in (first, second):
+        rank = rankdata(np.where(known, values, np.inf), axis=-1)  # the others come last
+        mean = np.where(known, rank, 0).sum(-1, keepdims=True) / np.maximum(known.sum(-1, keepdims=True), 1)
+        ranks.append(np.where(known, rank - mean, 0))
+    top, (left, right) = (ranks[0] * ranks[1]).sum(-1), [(rank**2).sum(-1) for rank in ranks]
+    defined = (known.sum(-1) >= 3) & (left * right > 0)
+    return np.divide(top, np.sqrt(left * right), out=np.full(top.shape, np.nan), where=defined)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
+from groundsynth.arm_names import is_mixed
 from groundsynth.benchmark.arms import REFERENCE, Arm
 from groundsynth.benchmark.intervals import (
     bootstrap,
@@ -24,10 +24,10 @@ from groundsynth.benchmark.intervals import (
 )
 from groundsynth.benchmark.metrics import (
     class_iou,
-    class_mean,
-    class_precision,
-    class_recall,
     mean_iou,
+    mean_precision,
+    mean_recall,
+    rank_correlation,
     share_bias,
 )
 from groundsynth.benchmark.scores import STAGE, arm_rows, chip_ranking, regime_of
@@ -57,8 +57,8 @@ def origin_rows(
     parts = {
         "boundary_miou": (borders, partial(mean_iou, classes=primary)),
         "interior_miou": (whole - borders, partial(mean_iou, classes=primary)),
-        "class_precision": (whole, lambda counts: class_mean(class_precision(counts), primary)),
-        "class_recall": (whole, lambda counts: class_mean(class_recall(counts), primary)),
+        "class_precision": (whole, partial(mean_precision, classes=primary)),
+        "class_recall": (whole, partial(mean_recall, classes=primary)),
         "ece": (bins, expected_error),
     }
     regime = regime_of(data.judged, data.label_fraction)
@@ -85,23 +85,6 @@ def _stack(table: pd.DataFrame, split: str, names: Sequence[str], *cells) -> np.
 def training_shares(data: BenchmarkData) -> np.ndarray:
     """Return each class's share of the labelled pixels of the real training chips, (7,)."""
     return class_shares(np.stack(data.real["train"]["mask"].to_list()))
-
-
-def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation along the last axis, (…, k) and (…, k) to (…).
-
-    Places without a number in either do not count; NaN for fewer than three places, or where all are alike.
-    """
-    first, second = np.broadcast_arrays(first, second)
-    known = np.isfinite(first) & np.isfinite(second)
-    ranks = []
-    for values in (first, second):
-        rank = rankdata(np.where(known, values, np.inf), axis=-1)  # the others come last
-        mean = np.where(known, rank, 0).sum(-1, keepdims=True) / np.maximum(known.sum(-1, keepdims=True), 1)
-        ranks.append(np.where(known, rank - mean, 0))
-    top, (left, right) = (ranks[0] * ranks[1]).sum(-1), [(rank**2).sum(-1) for rank in ranks]
-    defined = (known.sum(-1) >= 3) & (left * right > 0)
-    return np.divide(top, np.sqrt(left * right), out=np.full(top.shape, np.nan), where=defined)
 
 
 def gain_correlation(
@@ -148,7 +131,7 @@ def panel_arms(runs: pd.DataFrame, most: int = 8) -> list[str]:
 def best_on_validation(runs: pd.DataFrame, arms: Sequence[Arm]) -> str | None:
     """Return the mixed arm with the best mean validation score; None without a mixed arm."""
     score = runs.groupby("arm")["val_miou"].mean()
-    mixed = [arm.name for arm in arms if arm.mixed]
+    mixed = [arm.name for arm in arms if is_mixed(arm.name)]
     return max(mixed, key=score.__getitem__) if mixed else None
 
 

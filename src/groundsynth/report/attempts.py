@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from groundsynth.arm_names import is_mixed
 from groundsynth.artifacts import read_table, write_table
 from groundsynth.benchmark.cross_validation import STAGE, mean_score, nested_draws, stack_folds
 from groundsynth.benchmark.intervals import interval
@@ -22,9 +23,6 @@ from groundsynth.report.pooling import read_counts, shared_classes
 from groundsynth.report.provenance import config_hash, git_commit
 from groundsynth.versions import package_versions
 
-MIXED = ("real+", "mix:", "bridge:", "reverse:")
-#: arms of real chips alone, whatever is done with them
-CONTROLS = ("oversampling", "class_weights", "cutmix", "copy_paste", "self_training")
 KEY = ["study", "config_hash", "what"]
 
 
@@ -89,7 +87,7 @@ def best_on_validation(study: Study) -> dict[str, object]:
         return {"arms": len(study.benchmark.arms), **nothing}
     counts = read_counts(root, study.folds)
     arms = list(dict.fromkeys(counts["arm"]))
-    mixed = [arm for arm in arms if arm.startswith(MIXED) and not arm.endswith(CONTROLS)]
+    mixed = [arm for arm in arms if is_mixed(arm)]
     if not mixed:
         return {"arms": len(arms), **nothing}
     score = partial(mean_iou, classes=shared_classes(root, study.folds))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from groundsynth.arm_names import SELF_TRAINING, arm_parts
+from groundsynth.arm_names import arm_parts, is_mixed
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_json, read_table, write_table
 from groundsynth.config import STAGES, Study
 from groundsynth.errors import GroundsynthError
@@ -229,8 +229,7 @@ def interval(row: pd.Series, scale: float = 1.0, digits: int = 3, sign: bool = F
 
 def _adds_synthetic(arm: str) -> bool:
     """Say whether an arm lays generated chips beside the real ones; classical augmentation does not."""
-    parts = arm_parts(arm)
-    return parts["kind"] == "real+" and parts["system"] != SELF_TRAINING
+    return is_mixed(arm) and arm_parts(arm)["kind"] == "real+"
 
 
 def order_arms(arms: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ that learned from hidden blocks alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,8 +33,8 @@ from groundsynth.models.asked import conditions_of
 from groundsynth.models.conditions import TokenTable
 from groundsynth.models.contrastive import ContrastiveModel, Fitting, train_once
 from groundsynth.models.denoiser import load_denoiser
-from groundsynth.models.device import pick_device, training_type
-from groundsynth.models.generators import hash_weights, load_start, train_generator
+from groundsynth.models.device import pick_device
+from groundsynth.models.generators import hash_weights, load_start, settings_of, train_generator
 from groundsynth.models.sampling import sample_pairs
 from groundsynth.models.segmenter import Segmenter, encode, load_segmenter, predict
 from groundsynth.models.sentence_tokens import token_states
@@ -162,12 +162,8 @@ def _settings(study: Study, wanted: Wanted, seed: int, device: torch.device) -> 
             raise GroundsynthError(
                 f"{wanted.start}: a generator with conditions '{conditions}' reads no text; begin with another"
             )
-    return TrainingSettings(
-        "text", seed, wanted.steps or own.steps, own.batch_size, own.learning_rate, own.warmup_steps, own.ema_decay,
-        tuple(own.channels), own.layers_per_block, own.patch, tuple(own.image_noise), tuple(own.mask_noise),
-        own.log_every, own.checkpoint_seconds, own.mask_code, conditions,
-        str(training_type(device, own.precision)).removeprefix("torch."),
-    )  # fmt: skip
+    settings = settings_of(own, "text", seed, device)
+    return replace(settings, steps=wanted.steps or own.steps, conditions=conditions)
 
 
 def _draw(study: Study, model: nn.Module, windows: HeldOut, folder: Path, device: torch.device) -> Arrays:
