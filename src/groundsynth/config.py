@@ -280,6 +280,11 @@ class Generate(_Section):
         description="how strongly system mask obeys its map, and text its request: 1 as trained, 0 not at all, "
         "above 1 more, at the price of diversity and of twice the time",
     )
+    hold_shares: bool = Field(
+        True,
+        description="true holds samples of system text, while they are drawn, to the class shares that they are "
+        "asked for or that are read from their caption; false leaves it to what the generator learned",
+    )
     sigma_range: tuple[float, float] = Field(
         (0.2, 80.0), description="lowest and highest noise level; ddpm has its own"
     )

@@ -24,7 +24,8 @@ from groundsynth.models.conditions import Conditions, check_conditions
 from groundsynth.models.denoiser import IMAGE_CHANNELS, Denoiser
 from groundsynth.models.gan_sampling import GENERATORS, latent_walk, sample_gan
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
-from groundsynth.models.solvers import SampleNoise, SamplingSettings, raw_output, solve
+from groundsynth.models.solvers import SampleNoise, SamplingSettings, clean_belief, raw_output, solve
+from groundsynth.models.steering import hold_shares
 from groundsynth.seeds import derive_seed
 from groundsynth.systems import ASKED, GIVEN_MAP, systems_of
 
@@ -222,6 +223,8 @@ def _sample_batch(
     elif held is not None:
         x[:, MAP if moving == IMAGE else IMAGE] = held.to(device)
     image_state, mask_state = STATES[use]
+    if asked is not None and model.reader is not None:
+        asked = model.reader.fill(asked)
 
     def ask(part: torch.Tensor, sigma: float, mask_state: int, asked: Conditions | None) -> torch.Tensor:
         x[:, moving] = part
@@ -239,6 +242,10 @@ def _sample_batch(
 
     def predict(part: torch.Tensor, sigma: float) -> torch.Tensor:
         out = guided(part, sigma)
+        if settings.hold_shares and asked is not None:
+            clean = clean_belief(part, out, sigma)
+            clean[:, MAP] = hold_shares(clean[:, MAP], asked.shares, model.config.codes)
+            out = raw_output(part, clean, sigma)
         if kept is None:
             return out
         clean, known = (tensor.to(device) for tensor in kept)

@@ -46,6 +46,8 @@ class SamplingSettings:
             adds no more than that.
         guidance: 1 obeys the map, or what was asked for, as trained, 0 ignores it, more exaggerates the
             difference (classifier-free guidance, Ho & Salimans 2022, https://arxiv.org/abs/2207.12598).
+        hold_shares: whether what is asked for in class shares, or in a caption from which they can be read, is
+            enforced at every step (see ``steering.py``).
     """
 
     steps: int
@@ -54,6 +56,7 @@ class SamplingSettings:
     batch_size: int
     churn: float = 0.0
     guidance: float = 1.0
+    hold_shares: bool = True
 
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:

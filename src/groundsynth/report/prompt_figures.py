@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from groundsynth.legend import CLASSES, COLOURS, SHARE_COLUMNS, colour_map
+from groundsynth.legend import CLASSES, COLOURS, NUM_CLASSES, SHARE_COLUMNS, class_shares, colour_map
 from groundsynth.report.style import legend_handles
 
 ON = {"map": "share drawn,\non the generated map", "label": "share read off\nthe image"}
@@ -66,6 +66,39 @@ def plot_one_prompt(request: str, images: np.ndarray, maps: np.ndarray) -> Figur
             cell = figure.add_subplot(grid[row, column])
             cell.imshow(picture, interpolation="nearest")
             cell.set_axis_off()
+    figure.legend(handles=legend_handles(), loc="lower center", ncols=7, fontsize=8, handlelength=1)
+    return figure
+
+
+def plot_held(shares: np.ndarray, free: np.ndarray, held: np.ndarray, images: np.ndarray) -> Figure:
+    """Draw n requests in shares, and the maps of the same seeds left free and held to them.
+
+    Args:
+        shares: (n, 7) asked for; NaN where a caption asked.
+        free, held: (n, h, w) uint8 maps; images: (n, h, w, 3) uint8, beside the held maps.
+    """
+    n = len(held)
+    figure = plt.figure(figsize=(1.25 * n + 1.2, 5.6), layout="none")
+    grid = figure.add_gridspec(
+        4, n, height_ratios=(0.55, 1, 1, 1), top=0.98, bottom=0.08, left=0.09, right=0.995, wspace=0.06, hspace=0.05
+    )
+    for column in range(n):
+        bars = figure.add_subplot(grid[0, column])
+        drawn = [np.array(class_shares(labels[column])) for labels in (free, held)]
+        for place, row in zip((2, 1, 0), (np.nan_to_num(shares[column]), *drawn), strict=True):
+            ends = np.append(0.0, np.cumsum(row))
+            colours = [np.array(colour) / 255 for colour in COLOURS]
+            bars.barh(np.full(NUM_CLASSES, place), row, 0.8, ends[:-1], color=colours)
+        bars.set(xlim=(0, 1), ylim=(-0.5, 2.5), xticks=[], yticks=[2, 1, 0])
+        bars.set_yticklabels(["asked", "free", "held"] if column == 0 else [], fontsize=9)
+        bars.tick_params(length=0)
+        for row, picture in enumerate((colour_map(free[column]), colour_map(held[column]), images[column])):
+            cell = figure.add_subplot(grid[row + 1, column])
+            cell.imshow(picture, interpolation="nearest")
+            cell.set(xticks=[], yticks=[])
+            if column == 0:
+                name = ("map, free", "map, held", "image, held")[row]
+                cell.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     figure.legend(handles=legend_handles(), loc="lower center", ncols=7, fontsize=8, handlelength=1)
     return figure
 

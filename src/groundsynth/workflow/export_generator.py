@@ -90,7 +90,7 @@ def export_generator(study: Study, generator: str, fold: int, folder: Path) -> P
     sampling = study.generate
     settings = SamplingSettings(
         sampling.sampling_steps, sampling.solver, tuple(sampling.sigma_range), sampling.batch_size,
-        sampling.churn, sampling.guidance,
+        sampling.churn, sampling.guidance, sampling.hold_shares,
     )  # fmt: skip
     pipeline = GroundsynthPipeline.of(load_denoiser(trained / "model"), policy, settings)
     card = write_card(study, pipeline, trained, generator)
