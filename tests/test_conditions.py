@@ -23,7 +23,7 @@ from groundsynth.models.training import TrainingSettings, draw_batch, new_denois
 CPU = torch.device("cpu")
 SETTINGS = TrainingSettings(
     policy="text", seed=0, steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=2, ema_decay=0.9,
-    channels=(16, 32), layers_per_block=1, patch=2, image_noise=(-0.4, 1.4), mask_noise=(0.3, 1.2),
+    channels=(16, 32), layers_per_block=1, image_noise=(-0.4, 1.4), mask_noise=(0.3, 1.2),
     log_every=1, checkpoint_seconds=0.0, conditions="both",
 )  # fmt: skip
 SOLVING = SamplingSettings(steps=3, solver="dpmpp_2m", sigma_range=(0.01, 40.0), batch_size=2)

@@ -213,8 +213,8 @@ def test_a_folder_of_ones_own_takes_a_legend_that_may_leave_codes_out(smoke):
 
 @pytest.mark.parametrize(("size", "fits"), [(64, True), (80, False), (96, True), (48, False), (512, True)])
 def test_a_chip_must_suit_the_network(smoke, size, fits):
-    """Patches of 4 px and four levels halve a chip down to 1/32 of its side."""
-    values = change(change(smoke, "generator.patch", 4), "generator.channels", [32, 32, 32, 32])
+    """Six resolutions halve a chip down to 1/32 of its side."""
+    values = change(smoke, "generator.channels", [32] * 6)
     values = change(values, "data.chip_size", size)
     if fits:
         assert validate_study(values).data.chip_size == size

@@ -21,7 +21,7 @@ from groundsynth.models.training import TrainingSettings, diffusion_loss, new_de
 CPU = torch.device("cpu")
 SETTINGS = TrainingSettings(
     policy="unified", seed=0, steps=6, batch_size=4, learning_rate=1e-3, warmup_steps=2, ema_decay=0.9,
-    channels=(16, 32), layers_per_block=1, patch=2, image_noise=(-0.4, 1.4), mask_noise=(0.3, 1.2),
+    channels=(16, 32), layers_per_block=1, image_noise=(-0.4, 1.4), mask_noise=(0.3, 1.2),
     log_every=1, checkpoint_seconds=0.0,
 )  # fmt: skip
 SOLVING = SamplingSettings(steps=3, solver="dpmpp_2m", sigma_range=(0.01, 40.0), batch_size=8)

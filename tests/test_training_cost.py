@@ -12,7 +12,7 @@ from groundsynth.models.training import TrainingSettings
 
 SMALL = TrainingSettings(
     policy="mask", seed=0, steps=900, batch_size=2, learning_rate=1e-3, warmup_steps=2, ema_decay=0.9,
-    channels=(16, 32), layers_per_block=1, patch=2, image_noise=(-0.4, 1.4), mask_noise=(0.3, 1.2),
+    channels=(16, 32), layers_per_block=1, image_noise=(-0.4, 1.4), mask_noise=(0.3, 1.2),
     log_every=10, checkpoint_seconds=0.0,
 )  # fmt: skip
 

@@ -185,11 +185,11 @@ class Generator(_Section):
     ema_decay: Fraction = Field(
         0.995, description="decay of the averaged weights that are sampled; nearer 1 for longer training"
     )
-    channels: list[Positive] = Field(
-        [32, 64, 128], description="U-Net width per resolution, finest first; wider is better and slower"
+    channels: Annotated[list[Annotated[int, Field(gt=0, multiple_of=16)]], Field(min_length=1)] = Field(
+        [32, 48, 64, 96],
+        description="U-Net width per resolution, finest first; multiples of 16; wider is better and slower",
     )
     layers_per_block: Positive = Field(1, description="residual blocks per resolution")
-    patch: Literal[1, 2, 4] = Field(2, description="pixel-unshuffle factor before the U-Net")
     mask_code: Literal["bits", "one_hot"] = Field(
         "bits",
         description="how classes become channels: three bits (SatSynth), or one channel per class",
@@ -770,12 +770,11 @@ class Study(_Section):
             raise ValueError(f"study: results/{self.study} has another use; choose another name")
         if self.folds and max(self.folds) >= self.data.folds:
             raise ValueError(f"folds: {max(self.folds)} is none of the {self.data.folds} folds of data.folds")
-        cells = self.generator.patch * 2 ** (len(self.generator.channels) - 1)
+        cells = 2 ** (len(self.generator.channels) - 1)
         if self.data.chip_size % cells:
             raise ValueError(
-                f"data.chip_size: {self.data.chip_size} px is no multiple of {cells}, which generator.patch "
-                f"{self.generator.patch} and its {len(self.generator.channels)} channels need; change one "
-                "of them"
+                f"data.chip_size: {self.data.chip_size} px is no multiple of {cells}, which the "
+                f"{len(self.generator.channels)} resolutions of generator.channels need; change one of them"
             )
         self._systems_have_generators()
         self._requests_are_understood()

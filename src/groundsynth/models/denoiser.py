@@ -1,22 +1,15 @@
 """The one model: a denoiser over image ⊕ map with a noise level for each.
 
 Preconditioning follows Karras et al. 2022 (EDM, Table 1), applied to each part with its own sigma:
-``D(x) = c_skip·x + c_out·F(c_in·x, c_noise)``. The network F is a ``diffusers`` U-Net; the second
-noise level enters through its class embedding. The U-Net works on pixel-unshuffled patches, which
-makes it cheap but blind to where in a patch a pixel lies; three convolutions at full resolution
-after it see every pixel with its neighbours, and remove the grain that patches leave behind.
+``D(x) = c_skip·x + c_out·F(c_in·x, c_noise)``. The network F is a U-Net at full resolution (``unet.py``); both noise
+levels modulate every block of it, and a part that is clean or absent has a level of its own.
 
-Under much noise only averages over many pixels still say anything, and the group normalisation of a
-U-Net wipes out what is constant over a chip. So the means over squares of 8 pixels and over the whole
-chip, whose noise is 8 and ``chip_size`` times weaker, are given to it as channels of their own, scaled
+Under much noise only averages over many pixels still say anything. So the means over squares of 8 pixels and over
+the whole chip, whose noise is 8 and ``chip_size`` times weaker, are given to it as channels of their own, scaled
 like the rest. Without them all chips come out about equally bright, and their maps equally mixed.
 
-Noise levels and conditions scale and shift the features behind each normalisation (Dhariwal & Nichol 2021,
-https://arxiv.org/abs/2105.05233). Added before it, as is common, they would be normalised away again: sixteen
-groups leave only a few channels each, and what is the same over the chip is their mean.
-
 A denoiser that is asked in words or class shares attends to them in its middle, where resolution is lowest,
-and their summary joins the noise level of the map. Class shares also stand beside the means that are seen through
+and their summary joins the noise levels. Class shares also stand beside the means that are seen through
 the noise: what they say of the mean over the map's channels, and each by itself, for three bits cannot tell seven
 shares. Shares that are not given are read from the words. A denoiser trained without conditions has no such parts.
 """
@@ -30,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from diffusers import UNet2DConditionModel
 from diffusers.models.embeddings import Timesteps
 from torch import nn
 from torch.nn import functional as nnf
@@ -42,14 +34,13 @@ from groundsynth.models.bits import BITS, count_channels, encode_maps
 from groundsynth.models.colour import SIGMA_DATA, Whitening
 from groundsynth.models.conditions import CONDITION_WIDTH, KINDS, Conditions, ConditionTokens, ShareReader
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
+from groundsynth.models.unet import UNet
 
 IMAGE_CHANNELS = 3
-FEATURES = 16  # per pixel, from the U-Net to the convolutions at full resolution
 SQUARE = 8  # side of the squares whose means are given to the network
 WEIGHTS = "denoiser.safetensors"
-FLAGS = 4  # image clean, image absent, map clean, map absent
-HEAD = 16  # channels of an attention head
-LEVEL_WIDTH = 64  # of the embedding of the map's noise level
+LEVEL_WIDTH = 64  # of the embedding of a noise level
+VECTOR = 128  # of what is known: both levels, and a summary of what is asked for
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,6 @@ class DenoiserConfig:
     chip_size: int
     channels: tuple[int, ...]
     layers_per_block: int
-    patch: int
     codes: tuple[int, ...]
     whitening: Whitening
     conditions: str = "none"
@@ -76,7 +66,6 @@ class Denoiser(nn.Module):
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config = config
-        deepest, data_channels = len(config.channels) - 1, config.data_channels
         if config.conditions not in KINDS:
             raise GroundsynthError(
                 f"conditions '{config.conditions}' do not exist; choose one of {', '.join(KINDS)}"
@@ -87,32 +76,22 @@ class Denoiser(nn.Module):
         self.ask = ConditionTokens() if asked else None
         self.reader = ShareReader() if config.conditions in ("text", "both") else None
         self.level = Timesteps(LEVEL_WIDTH, flip_sin_to_cos=True, downscale_freq_shift=0)
-        self.network = UNet2DConditionModel(
-            sample_size=config.chip_size // config.patch,
-            in_channels=data_channels * (config.patch**2 + 2)
-            + FLAGS
-            + (self.meaning.shape[1] + NUM_CLASSES + 1 if asked else 0),
-            out_channels=FEATURES * config.patch**2,
-            block_out_channels=config.channels,
-            layers_per_block=config.layers_per_block,
-            down_block_types=("DownBlock2D",) * deepest + ("AttnDownBlock2D",),
-            mid_block_type="UNetMidBlock2DCrossAttn" if asked else "UNetMidBlock2D",
-            up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * deepest,
-            norm_num_groups=16,
-            attention_head_dim=HEAD,  # where tokens are attended to: the number of heads
-            cross_attention_dim=CONDITION_WIDTH,
-            resnet_time_scale_shift="scale_shift",
-            use_linear_projection=True,
-            class_embed_type="projection",
-            projection_class_embeddings_input_dim=LEVEL_WIDTH + (CONDITION_WIDTH if asked else 0),
-        )
-        self.head = nn.Sequential(
-            nn.Conv2d(FEATURES + data_channels, 2 * FEATURES, 3, padding=1),
+        self.known = nn.Sequential(
+            nn.Linear(2 * LEVEL_WIDTH + (CONDITION_WIDTH if asked else 0), VECTOR),
             nn.SiLU(),
-            nn.Conv2d(2 * FEATURES, 2 * FEATURES, 3, padding=1),
+            nn.Linear(VECTOR, VECTOR),
             nn.SiLU(),
-            nn.Conv2d(2 * FEATURES, data_channels, 3, padding=1),
         )
+        wanted = self.meaning.shape[1] + NUM_CLASSES + 1 if asked else 0
+        self.network = UNet(
+            3 * config.data_channels + wanted,
+            config.data_channels,
+            config.channels,
+            config.layers_per_block,
+            VECTOR,
+            CONDITION_WIDTH if asked else 0,
+        )
+        self.to(memory_format=torch.channels_last)
 
     def raw(
         self,
@@ -138,31 +117,20 @@ class Denoiser(nn.Module):
         state = per_channel(image_state, mask_state, width)
         scale = torch.where(state == NOISY, (sigma**2 + SIGMA_DATA**2).rsqrt(), 1 / SIGMA_DATA)
         scaled = torch.where(state == ABSENT, torch.zeros_like(x), x * scale)
-        flags = torch.stack(
-            [image_state == CLEAN, image_state == ABSENT, mask_state == CLEAN, mask_state == ABSENT], dim=1
-        )
-        patches = nnf.pixel_unshuffle(scaled, self.config.patch)
-        means = [
-            self._means(x, sigma, state, side, patches.shape[2:]) for side in (SQUARE, self.config.chip_size)
-        ]
-        flags = flags.to(x.dtype)[:, :, None, None].expand(-1, -1, *patches.shape[2:])
-        tokens, counted, beside = None, None, self.level(_level(sigma_mask, mask_state))
+        planes = [scaled]
+        for side in (SQUARE, self.config.chip_size):
+            planes.append(self._means(x, sigma, state, side))
+        tokens, counted = None, None
+        known = [self.level(_level(sigma_image, image_state)), self.level(_level(sigma_mask, mask_state))]
         if self.ask is not None:
             conditions = Conditions.none(len(x)).to(x.device) if conditions is None else conditions
             if self.reader is not None:
                 conditions = self.reader.fill(conditions)
             tokens, counted, summary = self.ask(conditions)
-            beside = torch.cat([beside, summary], dim=1)
-            wanted = self._wanted(conditions.shares)
-            means.append(wanted[:, :, None, None].expand(-1, -1, *patches.shape[2:]))
-        out = self.network(
-            torch.cat([patches, *means, flags], dim=1),
-            _level(sigma_image, image_state),
-            encoder_hidden_states=tokens,
-            encoder_attention_mask=counted,
-            class_labels=beside,
-        ).sample
-        return self.head(torch.cat([nnf.pixel_shuffle(out, self.config.patch), scaled], dim=1))
+            known.append(summary)
+            planes.append(self._wanted(conditions.shares)[:, :, None, None].expand(-1, -1, *x.shape[2:]))
+        vector = self.known(torch.cat(known, dim=1))
+        return self.network(torch.cat(planes, dim=1), vector, tokens, counted)
 
     def _wanted(self, shares: torch.Tensor) -> torch.Tensor:
         """Return what class shares (n, 7) say of the whole chip, (n, channels of a map + 7 + 1); 0 where NaN.
@@ -175,13 +143,13 @@ class Denoiser(nn.Module):
         return torch.where(shares[:, :1].isnan(), 0.0, wanted)
 
     def _means(
-        self, x: torch.Tensor, sigma: torch.Tensor, state: torch.Tensor, side: int, size: torch.Size
+        self, x: torch.Tensor, sigma: torch.Tensor, state: torch.Tensor, side: int
     ) -> torch.Tensor:
-        """Return means over squares of ``side`` pixels at unit variance, spread over ``size``: (n, 6, h, w)."""
+        """Return means over squares of ``side`` pixels at unit variance, spread over the chip: (n, 6, h, w)."""
         left = torch.where(state == NOISY, sigma / side, torch.zeros_like(sigma))  # noise of the mean
         means = nnf.avg_pool2d(x, side) * (left**2 + SIGMA_DATA**2).rsqrt()
         means = torch.where(state == ABSENT, torch.zeros_like(means), means)
-        return nnf.interpolate(means, size=size, mode="nearest")
+        return nnf.interpolate(means, size=x.shape[2:], mode="nearest")
 
     def save(self, folder: Path) -> None:
         """Save weights (safetensors) and settings in ``folder``."""

@@ -95,7 +95,7 @@ def load_start(folder: str | Path | None, settings: TrainingSettings, size: int)
     model = load_denoiser(project_root() / folder)
     coding = "one_hot" if model.config.codes == one_hot_codes() else "bits"
     found = {"chip_size": model.config.chip_size, "channels": tuple(model.config.channels), "mask_code": coding,
-             "layers_per_block": model.config.layers_per_block, "patch": model.config.patch,
+             "layers_per_block": model.config.layers_per_block,
              "conditions": model.config.conditions}  # fmt: skip
     wanted = {name: getattr(settings, name, size) for name in found}
     for name, value in found.items():

@@ -31,7 +31,7 @@ from groundsynth.models.device import plain_attention
 from groundsynth.models.noise import NOISY, draw_levels
 from groundsynth.seeds import derive_seed
 
-MODULES = ("training.py", "denoiser.py", "conditions.py", "noise.py", "bits.py", "colour.py")
+MODULES = ("training.py", "denoiser.py", "unet.py", "conditions.py", "noise.py", "bits.py", "colour.py")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ class TrainingSettings:
     ema_decay: float
     channels: tuple[int, ...]
     layers_per_block: int
-    patch: int
     image_noise: tuple[float, float]
     mask_noise: tuple[float, float]
     log_every: int
@@ -79,7 +78,6 @@ def new_denoiser(images: np.ndarray, maps: np.ndarray, settings: TrainingSetting
             chip_size=images.shape[1],
             channels=tuple(settings.channels),
             layers_per_block=settings.layers_per_block,
-            patch=settings.patch,
             codes=one_hot_codes() if settings.mask_code == "one_hot" else order_codes(count_adjacency(maps)),
             whitening=fit_whitening(images),
             conditions=settings.conditions,
