@@ -32,6 +32,7 @@ STUDIES = (
     "grid",
     "crossval",
     "crossval_1",
+    "free",
     "grid10",
     "grid_korea",
     "grid_zion",

@@ -143,8 +143,8 @@ def test_means_have_the_scale_of_the_data_at_every_noise_level(model, side, sigm
     chips = 0.5 * torch.randn(4000, 6, 1, 1, generator=draw).expand(-1, -1, 16, 16)
     noisy = chips + sigma * torch.randn(chips.shape, generator=draw)
     level, state = torch.full((4000, 6, 1, 1), sigma), torch.full((4000, 6, 1, 1), NOISY)
-    means = model._means(noisy, level, state, side, torch.Size((8, 8)))
-    assert means.shape == (4000, 6, 8, 8)
+    means = model._means(noisy, level, state, side)
+    assert means.shape == (4000, 6, 16, 16)
     assert means[:, :, 0, 0].var().item() == pytest.approx(1, rel=0.05)
 
 

@@ -142,9 +142,7 @@ class Denoiser(nn.Module):
         wanted = torch.cat([shares @ self.meaning, roots, torch.ones_like(shares[:, :1])], dim=1)
         return torch.where(shares[:, :1].isnan(), 0.0, wanted)
 
-    def _means(
-        self, x: torch.Tensor, sigma: torch.Tensor, state: torch.Tensor, side: int
-    ) -> torch.Tensor:
+    def _means(self, x: torch.Tensor, sigma: torch.Tensor, state: torch.Tensor, side: int) -> torch.Tensor:
         """Return means over squares of ``side`` pixels at unit variance, spread over the chip: (n, 6, h, w)."""
         left = torch.where(state == NOISY, sigma / side, torch.zeros_like(sigma))  # noise of the mean
         means = nnf.avg_pool2d(x, side) * (left**2 + SIGMA_DATA**2).rsqrt()

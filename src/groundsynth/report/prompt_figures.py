@@ -80,7 +80,15 @@ def plot_held(shares: np.ndarray, free: np.ndarray, held: np.ndarray, images: np
     n = len(held)
     figure = plt.figure(figsize=(1.25 * n + 1.2, 5.6), layout="none")
     grid = figure.add_gridspec(
-        4, n, height_ratios=(0.55, 1, 1, 1), top=0.98, bottom=0.08, left=0.09, right=0.995, wspace=0.06, hspace=0.05
+        4,
+        n,
+        height_ratios=(0.55, 1, 1, 1),
+        top=0.98,
+        bottom=0.08,
+        left=0.09,
+        right=0.995,
+        wspace=0.06,
+        hspace=0.05,
     )
     for column in range(n):
         bars = figure.add_subplot(grid[0, column])
