@@ -1,6 +1,6 @@
 """From counts to numbers: scores of every arm with paired intervals, per split and network.
 
-Every interval resamples blocks and seeds together; differences are paired in both. No verdict: that takes all folds.
+Intervals of scores resample blocks and seeds together; differences are paired in both. No verdict: that takes all folds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import pandas as pd
 
 from groundsynth.artifacts import metric_row
 from groundsynth.benchmark.arms import REFERENCE, Arm
-from groundsynth.benchmark.intervals import Score, delta_interval, score_interval, stack_counts
+from groundsynth.benchmark.differences import delta_interval
+from groundsynth.benchmark.intervals import Score, score_interval, stack_counts
 from groundsynth.benchmark.metrics import class_iou, mean_iou, pooled_iou
 from groundsynth.legend import CLASSES, NUM_CLASSES
 

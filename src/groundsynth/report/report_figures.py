@@ -111,7 +111,7 @@ def forest(metrics: pd.DataFrame) -> Drawn:
     )
     return figure, (
         "Change of a segmenter's mIoU over the primary classes against training on real chips alone, same "
-        "optimiser steps and augmentation. Dots: mean; bars: 95 % bootstrap interval over test blocks and "
+        "optimiser steps and augmentation. Dots: mean; bars: 95 % interval (Student's) over test blocks and "
         f"seeds (n = {_whole(rows, 'n')} blocks, {_whole(rows, 'seeds')} seeds). Filled: real and synthetic "
         "together; hollow: synthetic only. An interval that crosses 0 shows no difference."
     )

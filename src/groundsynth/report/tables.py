@@ -460,8 +460,8 @@ def readme_block(root: Path, study: str) -> str:
     if folds > 1:
         units += f" in each of {generators} generators, {folds} folds trained on overlapping ground"
     note = (
-        "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals by "
-        f"bootstrap over blocks × seeds ({units}). Study `{study}`, "
+        "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals over "
+        f"blocks and seeds ({units}). Study `{study}`, "
         f"{manifest['data']['title']}, {minutes:.0f} minutes on {manifest['device']}."
     )
     claim = claim_sentence(metrics, study)
