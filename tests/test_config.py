@@ -37,6 +37,7 @@ STUDIES = (
     "grid_zion",
     "korea10",
     "labels",
+    "longer",
     "nc25",
     "one_hot",
     "text",

@@ -157,7 +157,9 @@ def test_percentiles_of_three_seeds_raise_several_times_as_many_alarms():
 @pytest.mark.parametrize("noise", NOISE)
 def test_an_effect_of_several_standard_errors_is_seen_in_one_fold(noise):
     of_seeds, of_blocks = NOISE[noise]
-    error = np.sqrt(2 * (of_seeds**2 / 3 + of_blocks**2 / 7 + 0.6 * 0.4 / 2000 / 21))  # of the paired difference
+    error = np.sqrt(
+        2 * (of_seeds**2 / 3 + of_blocks**2 / 7 + 0.6 * 0.4 / 2000 / 21)
+    )  # of the paired difference
     worlds = [one_fold(world, of_seeds, of_blocks, 8 * error) for world in range(100)]
     seen = [delta_interval(counts, 0, SCORE, 300, "planted")[1] for counts in worlds]
     assert np.mean([row["low"] > 0 for row in seen]) > 0.9

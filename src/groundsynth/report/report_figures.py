@@ -153,7 +153,9 @@ def iou_by_class(metrics: pd.DataFrame) -> Drawn:
 def _is_plain(arm: str) -> bool:
     """Say whether an arm is real chips, or a system's alone or beside them, and nothing else is done to it."""
     parts = arm_parts(arm)
-    return arm == "real" or (bool(parts["kind"]) and not (parts["filter"] or parts["ratio"]))
+    return arm == "real" or (
+        bool(parts["kind"]) and not (parts["filter"] or parts["ratio"] or parts["steps"])
+    )
 
 
 def class_share(metrics: pd.DataFrame) -> pd.Series:
