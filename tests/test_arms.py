@@ -3,7 +3,7 @@
 import pytest
 
 from groundsynth.arm_names import is_mixed
-from groundsynth.benchmark.arms import Arm, parse_arm, parse_arms
+from groundsynth.benchmark.arms import Arm, matched_steps, parse_arm, parse_arms
 from groundsynth.config import Benchmark, Generate
 from groundsynth.errors import GroundsynthError
 
@@ -19,6 +19,21 @@ SYSTEMS = ["joint", "mask", "image", "text"]
         ("real+class_weights", Arm("real+class_weights", True, recipe="class_weights")),
         ("real+cutmix", Arm("real+cutmix", True, recipe="cutmix")),
         ("real+copy_paste", Arm("real+copy_paste", True, recipe="copy_paste")),
+        ("real+cutmix@4", Arm("real+cutmix@4", True, recipe="cutmix", steps=4.0)),
+        ("real+oversampling@0.5", Arm("real+oversampling@0.5", True, recipe="oversampling", steps=0.5)),
+        ("synthetic:mask@4", Arm("synthetic:mask@4", False, "mask", steps=4.0)),
+        ("synthetic:mask:freemask@4", Arm("synthetic:mask:freemask@4", False, "mask", "freemask", steps=4.0)),
+        ("real+self_training@3*", Arm("real+self_training@3*", True, "self_training", ratio=3.0, steps=4.0)),
+        (
+            "real+mask:certified@3*",
+            Arm("real+mask:certified@3*", True, "mask", "certified", ratio=3.0, steps=4.0),
+        ),
+        ("bridge:mask@3", Arm("bridge:mask@3", True, "mask", order="bridge", ratio=3.0)),
+        ("bridge:mask@3*", Arm("bridge:mask@3*", True, "mask", order="bridge", ratio=3.0, steps=4.0)),
+        (
+            "bridge:mask:matched@3*",
+            Arm("bridge:mask:matched@3*", True, "mask", order="bridge", matched=True, ratio=3.0, steps=4.0),
+        ),
         ("synthetic:joint", Arm("synthetic:joint", False, "joint")),
         ("synthetic:image", Arm("synthetic:image", False, "image")),
         ("synthetic:all", Arm("synthetic:all", False, "all")),
@@ -46,7 +61,7 @@ def test_names_that_stand_for_an_arm(name, arm):
 @pytest.mark.parametrize(
     "name",
     ["", "Real", "joint", "synthetic", "real-joint", "joint+real", "synthetic+joint", "real+", "synthetic:", "real+mixup",
-     "real+joint+mask", "real+mask@", "real@two", "mix:mask", "mix:mask@1e3", "bridge:mask:freemask", "real\n"],
+     "real+joint+mask", "real+mask@", "real@two", "mix:mask", "mix:mask@1e3", "bridge:mask:freemask", "real\n", "real+cutmix@4*", "real@4*", "mix:mask@25*"],
 )  # fmt: skip
 def test_names_of_another_form_are_refused(name):
     with pytest.raises(GroundsynthError, match="is none of real"):
@@ -59,7 +74,9 @@ def test_names_of_another_form_are_refused(name):
         ("real@0", "@0 must be above 0"),
         ("real+mask@0.0", "@0.0 must be above 0"),
         ("mix:mask@101", "101 per cent cannot be replaced; take 0 to 100"),
-        ("synthetic:mask@2", "@2 is synthetic per real chip, and it holds no real one"),
+        ("synthetic:mask@3*", "the star gives equal looks at real chips, and it holds none"),
+        ("real+cutmix@0", "@0 must be above 0"),
+        ("bridge:mask@0", "@0 must be above 0"),
         ("synthetic:self_training", "name it real\\+self_training"),
         ("reverse:mask:matched", "colours are matched before a bridge alone"),
     ],
@@ -102,6 +119,14 @@ def test_the_default_arms_fit_the_default_systems():
     assert [arm.name for arm in parse_arms(arms, systems)] == arms
 
 
+def test_arms_of_more_steps_are_held_against_real_chips_alone_of_as_many():
+    names = ["real", "real@4", "real@2.0", "real+cutmix", "real+cutmix@4", "synthetic:mask@4", "real+mask@3*",
+             "real+mask@3", "real+joint@1*", "real+self_training@3*", "bridge:mask@3*", "real+mask@5*"]  # fmt: skip
+    pairs = {arm.name: other.name for arm, other in matched_steps(parse_arms(names, SYSTEMS))}
+    four = ["real+cutmix@4", "synthetic:mask@4", "real+mask@3*", "real+self_training@3*", "bridge:mask@3*"]
+    assert pairs == dict.fromkeys(four, "real@4") | {"real+joint@1*": "real@2.0"}
+
+
 def test_which_arms_mix_real_and_generated_chips():
     names = [
         "real",
@@ -111,5 +136,10 @@ def test_which_arms_mix_real_and_generated_chips():
         "real+mask",
         "mix:mask@25",
         "bridge:mask",
+        "real+mask@3*",
+        "bridge:mask@3*",
+        "real+cutmix@4",
+        "real+self_training@3*",
+        "synthetic:mask@4",
     ]
-    assert [is_mixed(name) for name in names] == [False] * 4 + [True] * 3
+    assert [is_mixed(name) for name in names] == [False] * 4 + [True] * 5 + [False] * 3

@@ -17,6 +17,7 @@ from groundsynth.benchmark.segmentation import run_arms, training_masks
 from groundsynth.benchmark.training_sets import BenchmarkData, arm_pools
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.segmenter import Training, build_segmenter
+from groundsynth.report.tables import paired_table
 
 ENCODER = "tu-mobilenetv3_small_100"
 TINY = Training("Unet", ENCODER, steps=2, batch_size=2, learning_rate=1e-3, validate_every=1)
@@ -140,6 +141,26 @@ def test_a_filter_is_held_against_the_same_chips_unfiltered(data, result):
     assert gain["arm"] == names[2]
     assert gain["value"] == pytest.approx(-delta["value"])
     assert (gain["low"], gain["high"]) == pytest.approx((-delta["high"], -delta["low"]))
+
+
+def test_arms_of_more_steps_are_held_against_real_chips_of_as_many(data, result):
+    """The counts of real stand in for real@4, those of real+joint for the arm with equal looks: the same difference."""
+    names = ["real", "real+joint", "real@4", "real+joint@3*"]
+    parts = [
+        result.counts[result.counts["arm"] == like].assign(arm=arm)
+        for arm, like in zip(names, [*names[:2], *names[:2]], strict=True)
+    ]
+    arms = parse_arms(names, ["joint"])
+    rows = pd.DataFrame(metric_rows("smoke", pd.concat(parts), arms, data.primary, 50, regime="labels=10%"))
+    deltas = rows[rows["metric"] == "delta_miou"].set_index(["arm", "regime"])[["value", "low", "high"]]
+    assert deltas.loc[("real@4", "labels=10%")].tolist() == [0, 0, 0]
+    assert deltas.loc[("real+joint@3*", "labels=10%;against=real@4")].tolist() == pytest.approx(
+        deltas.loc[("real+joint", "labels=10%")].tolist()
+    )
+    assert len(deltas) == 4
+    shown = paired_table(rows)
+    assert shown[["arm", "against"]].to_numpy().tolist() == [["real+joint@3*", "real@4"]]
+    assert paired_table(rows[rows["regime"] == "labels=10%"]).empty
 
 
 def test_shares_and_ranking_come_from_counts(result):

@@ -38,6 +38,7 @@ STUDIES = (
     "grid_zion",
     "korea10",
     "labels",
+    "longer",
     "nc25",
     "one_hot",
     "text",
@@ -366,7 +367,8 @@ def test_a_gan_is_asked_for_its_own_system_alone(root):
     study = load_study(root / "config" / "gan.yaml")
     made = [path.split("/")[4:6] for path in RuleStage(study, "03_generate").of_fold("chips.parquet")]
     assert made == [
-        ["unified-s0", "joint"], ["unified-s0", "mask"], ["spade-s0", "spade"], ["joint_gan-s0", "joint_gan"],
+        ["unified-s0", "joint"], ["unified-s0", "mask"], ["unified-s0", "image"], ["spade-s0", "spade"],
+        ["joint_gan-s0", "joint_gan"],
     ]  # fmt: skip
     where = SimpleNamespace(fold=0, generator="joint_gan-s0", system="joint_gan", shard=0)
     given = notebook_parameters(study, "02_train_generator", where)

@@ -91,6 +91,8 @@ def test_a_curve_is_flat_from_the_smallest_ratio_that_holds_the_best():
     (row,) = cost_of_gain.flat_rows("two", table, systems)
     assert (row["metric"], row["system"], row["value"], row["n"]) == ("flat_from_ratio", "mask", 1.0, 4)
     assert cost_of_gain.flat_rows("two", table.iloc[:2], systems) == []
+    cutmix = table.assign(arm=table["arm"].str.replace("mask", "cutmix"))  # a number of steps is no ratio
+    assert cost_of_gain.flat_rows("two", cutmix, dict.fromkeys(cutmix["arm"], "real")) == []
     equal = table.assign(arm=table["arm"] + "*")  # equal exposure is another curve
     assert cost_of_gain.flat_rows("two", equal, dict.fromkeys(equal["arm"], "mask")) == []
 

@@ -1,4 +1,4 @@
-"""Folds and generators together: exact where the answer is known, nested where it must be."""
+"""Folds and generators together: exact where the answer is known."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from groundsynth.benchmark import cross_validation as cv
-from groundsynth.benchmark.intervals import bootstrap
+from groundsynth.benchmark.differences import mean_score, nested_draws
 from groundsynth.benchmark.metrics import mean_iou, mean_precision, mean_recall
 from groundsynth.errors import GroundsynthError
 
@@ -43,24 +43,12 @@ def counts_table(
     return pd.DataFrame(rows, columns=names)
 
 
-def made_up(seed: int, rates: list[float], generators=2, seeds=3, blocks=10, between=0.0) -> np.ndarray:
-    """One class; a generator shifts every arm but the first by a draw of its own."""
-    random = np.random.default_rng(seed)
-    counts = np.zeros((generators, len(rates), seeds, blocks, 7, 3), np.int64)
-    for g in range(generators):
-        for a, rate in enumerate(rates):
-            shift = random.normal(0, between) if a else 0
-            hits = random.binomial(500, np.clip(rate + shift, 0, 1), (seeds, blocks))
-            counts[g, a, :, :, 0, 0], counts[g, a, :, :, 0, 2] = hits, 500 - hits
-    return counts
-
-
 def test_folds_are_stacked_by_block_and_add_up():
     rates = {"real": 0.5, "real+mask": 0.75}
     folds = pd.concat([counts_table(rates, 0, [0, 1]), counts_table(rates, 1, [2])])
     stacked = cv.stack_folds([folds], ["real", "real+mask"], "test")
     assert stacked.shape == (1, 2, 2, 3, 7, 3)
-    assert cv.mean_score(stacked, SCORE).tolist() == [0.5, 0.75]
+    assert mean_score(stacked, SCORE).tolist() == [0.5, 0.75]
 
 
 def test_a_block_tested_twice_is_refused():
@@ -75,89 +63,13 @@ def test_the_region_is_the_same_ground_in_every_fold():
     )
     stacked = cv.stack_folds([folds], ["real"], "region")
     assert stacked.shape[2:4] == (4, 2)  # two folds of two seeds, two blocks
-    assert cv.mean_score(stacked, SCORE).tolist() == pytest.approx([0.6])
+    assert mean_score(stacked, SCORE).tolist() == pytest.approx([0.6])
 
 
 def test_generators_of_other_seeds_are_refused():
     tables = [counts_table({"real": 0.5}, 0, [0, 1], seeds=n) for n in (2, 3)]
     with pytest.raises(GroundsynthError, match=r"differ in generator.seeds alone"):
         cv.stack_folds(tables, ["real"], "test")
-
-
-def test_one_less_is_drawn_so_that_the_spread_of_few_seeds_is_right():
-    """Scores 0, 1 and 2 tenths of three seeds: their mean has the variance s² / 3 = 0.01 / 3."""
-    counts = np.zeros((1, 1, 3, 4, 7, 3), np.int64)
-    for seed, hits in enumerate((0, 100, 200)):
-        counts[0, 0, seed, :, 0, 0], counts[0, 0, seed, :, 0, 2] = hits, 1000 - hits
-    draws = cv.nested_draws(counts, SCORE, 20_000, "test")[0]
-    assert draws.var() == pytest.approx(0.01 / 3, rel=0.03)
-    still = cv.nested_draws(counts, SCORE, 100, "test", trainings=False)[0]
-    assert still.std() == pytest.approx(0, abs=1e-12)  # every block is alike
-
-
-def test_the_spread_over_blocks_is_that_of_the_plain_bootstrap():
-    counts = made_up(0, [0.6, 0.7], generators=1, seeds=1, blocks=40)
-    nested = cv.nested_draws(counts, SCORE, 4000, "test")
-    plain = bootstrap(counts[0], SCORE, 4000, "test")
-    assert nested.std(1) == pytest.approx(plain.std(1), rel=0.08)
-
-
-def test_generators_that_differ_widen_the_interval():
-    same = cv.nested_draws(made_up(1, [0.6, 0.7], generators=4), SCORE, 1000, "test")
-    differ = cv.nested_draws(made_up(1, [0.6, 0.7], generators=4, between=0.08), SCORE, 1000, "test")
-    assert (differ[1] - differ[0]).std() > 3 * (same[1] - same[0]).std()
-    assert differ[0].std() == pytest.approx(same[0].std(), rel=0.3)  # real knows of no generator
-
-
-def test_a_generator_is_drawn_with_all_its_seeds():
-    """Of two generators at 0 and 1 one is drawn: the mean of the two has the variance of half their distance."""
-    counts = np.zeros((2, 1, 3, 5, 7, 3), np.int64)
-    counts[0, ..., 0, 2] = 10
-    counts[1, ..., 0, 0] = 10
-    draws = cv.nested_draws(counts, SCORE, 4000, "test")[0]
-    assert sorted(set(draws.round(9))) == [0, 1]
-    assert draws.var() == pytest.approx(0.25, abs=0.01)  # s² / 2 with s² = 0.5
-
-
-@pytest.mark.parametrize(
-    ("generators", "between", "most"),
-    [
-        (1, 0.0, 0.05),  # noise of seed and block together is counted with both: too careful
-        (2, 0.0, 0.05),
-        (3, 0.05, 0.08),
-        (2, 0.05, 0.13),  # what two generators say of their spread is little
-    ],
-)
-def test_equal_arms_are_seldom_told_apart(generators, between, most):
-    """False alarms over made-up studies of 12 blocks, in which a generator shifts the arm it feeds."""
-    alarms = []
-    for study in range(300):
-        counts = made_up(study, [0.6, 0.6], generators, 3, 12, between)
-        found = cv.difference(counts[:, [1, 0]], SCORE, 200, study)
-        assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
-        alarms.append(found.p < 0.05)
-    assert np.mean(alarms) <= most
-
-
-def test_a_planted_difference_is_found_and_stated():
-    found = cv.difference(made_up(3, [0.7, 0.6]), SCORE, 500, "test")
-    assert found.value == pytest.approx(0.1, abs=0.02)
-    assert found.low > 0
-    assert found.p < 0.01
-    nothing = cv.difference(np.repeat(made_up(3, [0.7]), 2, axis=1), SCORE, 500, "test")
-    assert nothing == cv.Difference(0.0, 0.0, 0.0, 1.0, 0.0)
-
-
-def test_the_smallest_detectable_difference_is_found_four_times_in_five():
-    """A study's own estimate of it varies; planted at its mean, four of five studies show it."""
-    smallest = np.mean(
-        [cv.difference(made_up(s, [0.6, 0.6], 3, blocks=30), SCORE, 200, s).detectable for s in range(60)]
-    )
-    found = [
-        cv.difference(made_up(1000 + s, [0.6 + smallest, 0.6], 3, blocks=30), SCORE, 200, s).p < 0.05
-        for s in range(200)
-    ]
-    assert np.mean(found) == pytest.approx(0.8, abs=0.12)
 
 
 def test_p_values_are_corrected_for_their_number():
@@ -183,8 +95,8 @@ def test_rare_classes_that_gain_most_give_a_correlation_of_minus_one():
         counts[0, 0, ..., k, 0], counts[0, 0, ..., k, 2] = hits, pixels - hits
         counts[0, 1, ..., k, 0], counts[0, 1, ..., k, 2] = hits + more, pixels - hits - more
     scores = [cv.pooled_scores([0, 1, 2])["iou", name] for name in cv.CLASSES]
-    values = np.stack([cv.mean_score(counts, score) for score in scores], -1)
-    draws = np.stack([cv.nested_draws(counts, score, 50, "x") for score in scores], -1)
+    values = np.stack([mean_score(counts, score) for score in scores], -1)
+    draws = np.stack([nested_draws(counts, score, 50, "x") for score in scores], -1)
     value, (low, high) = cv.gain_correlation(values, draws, 0, counts)[1]
     assert [value, low, high] == pytest.approx(
         [-1, -1, -1]

@@ -42,21 +42,21 @@ def test_students_interval_keeps_five_per_cent():
     assert rates("t", 6) == pytest.approx(0.05, abs=0.03)
 
 
-def test_the_interval_of_pooled_folds_keeps_five_per_cent():
-    assert rates("pooled", 3, 100) == pytest.approx(0.045, abs=0.035)
-    assert rates("pooled", 6, 100) == pytest.approx(0.045, abs=0.035)
+def test_the_interval_of_published_differences_keeps_five_per_cent():
+    assert rates("study", 3, 100) == pytest.approx(0.045, abs=0.035)
+    assert rates("study", 6, 100) == pytest.approx(0.045, abs=0.035)
 
 
 def test_three_resampled_seeds_give_more_false_alarms_than_six():
     """Resampling k seeds shrinks their spread by (k - 1) / k: at three the 95 % become about 80 %."""
-    three, six = rates("bootstrap", 3, 100), rates("bootstrap", 6, 100)
+    three, six = rates("percentile", 3, 100), rates("percentile", 6, 100)
     assert three > 0.1
     assert 0.05 < six < three
 
 
 def test_runs_that_are_equal_raise_no_alarm():
     same = np.repeat(identical(0, runs=1), 24, axis=0)
-    table = aa.pseudo_comparisons(same, SCORE, 3, 200, 100, "bootstrap")
+    table = aa.pseudo_comparisons(same, SCORE, 3, 200, 100, "study")
     assert not table["false_alarm"].any()
     found = aa.alarm_rate(table, 24)
     assert found["value"] == found["low"] == 0
@@ -107,7 +107,7 @@ def test_rows_of_both_tests():
     counts = counts_of(identical(1, rate=0.7), identical(2, runs=8, rate=0.6))
     rows, behind = aa.aa_rows("s", counts, [0], (3, 6), 200, 200)
     table = pd.DataFrame(rows).set_index(["metric", "regime"])
-    assert len(behind["interval=bootstrap;group=3"]) == 200
+    assert len(behind["interval=study;group=3"]) == 200
     assert table.loc[("planted_difference", "against=real:half;interval=t"), "value"] == pytest.approx(
         0.1, abs=0.04
     )

@@ -76,6 +76,9 @@ def test_folds_and_generators_are_pooled(project):
     assert (delta["low"], delta["high"]) == pytest.approx((0.15 - half, 0.15 + half), abs=0.03)
     asked = tables.pick(pooled, "delta_miou", regime="against=real+joint;folds=2;generators=2")
     assert asked["value"].tolist() == pytest.approx([0.05])
+    assert tables.paired_table(pooled)[["arm", "against"]].to_numpy().tolist() == [
+        ["real+mask", "real+joint"]
+    ]
     shown = tables.result_table(pooling.add_pooled(gathered(project), pooled)).set_index("trained on")
     assert shown.loc["real+mask", "reading"] == "no difference shown"
     alone = pooling.add_pooled(gathered(project), pool(project, ()))

@@ -51,8 +51,13 @@ def shown(pool) -> list[int]:
         ("real+mask@3", [11], [["real", "mask"]]),
         ("real+mask@3*", [44], [["real", "mask"]]),
         ("mix:mask@50", [11], [["real", "mask"]]),
+        ("real+cutmix@4", [44], [["real"]]),
+        ("synthetic:mask@4", [44], [["mask"]]),
         ("bridge:mask", [5, 6], [["mask"], ["real"]]),
-        ("reverse:mask", [5, 6], [["real"], ["mask"]]),
+        ("bridge:mask@3", [8, 3], [["mask"], ["real"]]),
+        ("bridge:mask@3*", [33, 11], [["mask"], ["real"]]),  # real chips for as many steps as in real
+        ("reverse:mask", [6, 5], [["real"], ["mask"]]),
+        ("reverse:mask@3*", [11, 33], [["real"], ["mask"]]),
     ],
 )
 def test_steps_and_order_of_every_kind_of_arm(data, name, steps, pools):

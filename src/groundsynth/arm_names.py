@@ -5,7 +5,9 @@
 ``real@2``                    the same with that multiple of the optimiser steps
 ``real+oversampling``         chips with rare classes drawn more often; ``real+class_weights``: rare classes weigh
                               more in the loss; ``real+cutmix``, ``real+copy_paste``: chips laid on one another
+``real+cutmix@4``             … with that multiple of the steps; the same for every recipe of real chips alone
 ``synthetic:<system>``        the chips of one generating system, or of ``all``, and nothing else
+``synthetic:<system>@4``      the same with that multiple of the steps
 ``real+<system>``             both; every batch draws them in the configured ratio
 ``real+<system>@3``           the same with three synthetic chips per real one in the batches
 ``real+<system>@3*``          the same with four times the steps: as many looks at real chips as ``real`` has
@@ -18,8 +20,14 @@
 ``mix:<system>@25``           25 per cent of the real training chips replaced by synthetic ones
 ``bridge:<system>``           half of the steps on synthetic chips, then half on real ones; ``bridge:<system>:matched``:
                               with the colours of the real ones; ``reverse:<system>``: real chips first
-``real+self_training``        the control: real chips with hidden labels, labelled by the labeller
+``bridge:<system>@3``         three quarters of the steps on synthetic chips; ``@3*``: and four times the steps, so
+                              that the real ones have as many as in ``real``
+``real+self_training``        the control: real chips with hidden labels, labelled by the labeller; ``@3*`` as above
 ============================  ===============================================================================
+
+Behind chips of one kind a number multiplies the steps; behind two kinds it is the second per real one, and the star
+gives the steps for equal looks at real chips: ``real@4``, ``real+cutmix@4``, ``synthetic:mask@4``, ``real+mask@3*``
+and ``real+self_training@3*`` all have four times the steps.
 """
 
 from __future__ import annotations
@@ -39,12 +47,21 @@ _SETS = (*CERTIFIED_SETS, *DIVERSITY_SETS, RARE_SET)
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 ARM_PATTERN = (
     rf"real(?:@(?P<steps>{_NUMBER}))?"
-    r"|real\+(?P<recipe>oversampling|class_weights|cutmix|copy_paste)"
+    rf"|real\+(?P<recipe>oversampling|class_weights|cutmix|copy_paste)(?:@(?P<recipe_steps>{_NUMBER}))?"
     rf"|(?P<kind>synthetic:|real\+)(?P<system>{_SYSTEM}|{SELF_TRAINING})"
     rf"(?::(?P<filter>freemask|confidence|agreement|chip|hardness|{'|'.join(_SETS)}))?"
     rf"(?:@(?P<ratio>{_NUMBER})(?P<equal>\*)?)?"
     rf"|mix:(?P<mixed>{_SYSTEM})@(?P<percent>{_NUMBER})"
     rf"|(?P<order>bridge|reverse):(?P<first>{_SYSTEM})(?::(?P<matched>matched))?"
+    rf"(?:@(?P<order_ratio>{_NUMBER})(?P<order_equal>\*)?)?"
+)
+
+#: groups of the pattern that say the same in several forms of a name, at most one of which is filled
+_SAME = (
+    ("system", "mixed", "first"),
+    ("steps", "recipe_steps"),
+    ("ratio", "order_ratio"),
+    ("equal", "order_equal"),
 )
 
 
@@ -64,11 +81,14 @@ def arm_parts(name: str) -> dict[str, str]:
             "mix:<system>@<per cent>, bridge:<system>, reverse:<system>; correct it under benchmark: arms"
         )
     parts = {part: text or "" for part, text in found.groupdict().items()}
-    parts["system"] = parts["system"] or parts["mixed"] or parts["first"]
-    if parts["ratio"] and parts["kind"] != "real+":
-        raise ValueError(
-            f"arm '{name}': @{parts['ratio']} is synthetic per real chip, and it holds no real one; leave it out"
-        )
+    for part, *others in _SAME:
+        parts[part] = "".join([parts[part], *(parts.pop(other) for other in others)])
+    if parts["kind"] == "synthetic:":
+        if parts["equal"]:
+            raise ValueError(
+                f"arm '{name}': the star gives equal looks at real chips, and it holds none; leave the star out"
+            )
+        parts["steps"], parts["ratio"] = parts["ratio"], ""
     if parts["system"] == SELF_TRAINING and parts["kind"] != "real+":
         raise ValueError(
             f"arm '{name}': hidden real chips are no synthetic ones; name it real+{SELF_TRAINING}"

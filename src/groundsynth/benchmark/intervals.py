@@ -1,7 +1,8 @@
-"""95 % intervals by paired bootstrap over spatial blocks and training seeds.
+"""95 % intervals of scores by bootstrap over spatial blocks and training seeds.
 
 The block is the unit that is resampled, for neighbouring chips are not independent; seeds are
-resampled with it. Every arm sees the same resamples, so a difference of arms is paired in both.
+resampled with it. Every arm sees the same resamples. Differences of arms have intervals of their own
+(:mod:`groundsynth.benchmark.differences`): percentiles over three seeds are too narrow for them.
 """
 
 from __future__ import annotations
@@ -99,17 +100,6 @@ def score_interval(
         return [{"value": float(value), "low": None, "high": None} for value in values]
     draws = bootstrap(counts, score, resamples, *names)
     return [_row(value, draw) for value, draw in zip(values, draws, strict=True)]
-
-
-def delta_interval(
-    counts: np.ndarray, reference: int, score: Score, resamples: int, *names: object
-) -> list[dict[str, float | None]]:
-    """Return the difference of every arm to the reference arm, paired in blocks and seeds."""
-    values = seed_mean(counts, score)
-    if counts.shape[2] < 2:
-        return [{"value": float(v - values[reference]), "low": None, "high": None} for v in values]
-    draws = bootstrap(counts, score, resamples, *names)
-    return [_row(v - values[reference], d - draws[reference]) for v, d in zip(values, draws, strict=True)]
 
 
 def _row(value: float, draws: np.ndarray) -> dict[str, float | None]:

@@ -14,14 +14,8 @@ import pandas as pd
 
 from groundsynth.arm_names import is_mixed
 from groundsynth.benchmark.arms import REFERENCE, Arm
-from groundsynth.benchmark.intervals import (
-    bootstrap,
-    delta_interval,
-    interval,
-    score_interval,
-    seed_mean,
-    stack_counts,
-)
+from groundsynth.benchmark.differences import delta_interval
+from groundsynth.benchmark.intervals import bootstrap, interval, score_interval, seed_mean, stack_counts
 from groundsynth.benchmark.metrics import (
     class_iou,
     mean_iou,

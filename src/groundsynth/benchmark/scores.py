@@ -1,6 +1,6 @@
 """From counts to numbers: scores of every arm with paired intervals, per split and network.
 
-Every interval resamples blocks and seeds together; differences are paired in both. No verdict: that takes all folds.
+Intervals of scores resample blocks and seeds together; differences are paired in both. No verdict: that takes all folds.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from groundsynth.artifacts import metric_row
-from groundsynth.benchmark.arms import REFERENCE, Arm
-from groundsynth.benchmark.intervals import Score, delta_interval, score_interval, stack_counts
+from groundsynth.benchmark.arms import REFERENCE, Arm, matched_steps
+from groundsynth.benchmark.differences import delta_interval
+from groundsynth.benchmark.intervals import Score, score_interval, stack_counts
 from groundsynth.benchmark.metrics import class_iou, mean_iou, pooled_iou
 from groundsynth.legend import CLASSES, NUM_CLASSES
 
@@ -76,7 +77,8 @@ def metric_rows(
     """Reduce the counts of one split to rows of the one table of numbers.
 
     ``n`` is the number of blocks (of labelled pixels for ``iou``). ``delta_miou`` is against the reference arm,
-    ``delta_miou_filter`` of a filtered arm against its unfiltered one.
+    ``delta_miou_filter`` of a filtered arm against its unfiltered one. Arms with more or fewer steps are held against
+    real chips alone with as many, too: ``delta_miou`` of regime ``against=real@4``.
     """
     names = [arm.name for arm in arms]
     table = stack_counts(counts[counts["split"] == split], names)  # (arms, seeds, blocks, 7, 3)
@@ -89,6 +91,11 @@ def metric_rows(
         rows += row(arms, "iou", values, class_=CLASSES[k], n=int(pixels))
     deltas = delta_interval(table, names.index(REFERENCE), scores(primary)["miou"], resamples, STAGE)
     rows += row(arms, "delta_miou", deltas, skip=REFERENCE)
+    for arm, other in matched_steps(arms):
+        pair = table[[names.index(arm.name), names.index(other.name)]]
+        found = delta_interval(pair, 1, scores(primary)["miou"], resamples, STAGE)[:1]
+        where = ";".join(part for part in (regime, f"against={other.name}") if part)
+        rows += row([arm], "delta_miou", found, regime=where)
     for arm in arms:
         unfiltered = arm.name.replace(f":{arm.filter}", "")
         if arm.filter and unfiltered in names:

@@ -112,10 +112,10 @@ def arm_phases(arm: Arm, data: BenchmarkData, training: Training, ratio: float, 
     pools = arm_pools(arm, data, ratio, seed)
     training = replace(training, steps=max(1, round(arm.steps * training.steps)))
     if arm.order:
-        first = training.steps // 2
-        halves = [replace(training, steps=steps) for steps in (first, training.steps - first) if steps]
-        ordered = pools[::-1] if arm.order == "bridge" else pools
-        return [Phase([pool], half) for pool, half in zip(ordered[-len(halves) :], halves, strict=True)]
+        on_real = max(1, round(training.steps / (1 + (arm.ratio or 1))))
+        parts = [(pools[0], on_real), (pools[1], training.steps - on_real)]
+        parts = parts[::-1] if arm.order == "bridge" else parts
+        return [Phase([pool], replace(training, steps=steps)) for pool, steps in parts if steps]
     if arm.recipe == "class_weights":
         training = replace(training, class_weights="inverse_sqrt")
     mixes = {"cutmix": lambda pool: cutmix, "copy_paste": copy_paste}

@@ -14,7 +14,8 @@ import pandas as pd
 
 from groundsynth.artifacts import metric_row
 from groundsynth.benchmark.arms import REFERENCE, Arm
-from groundsynth.benchmark.intervals import Score, delta_interval, score_interval
+from groundsynth.benchmark.differences import delta_interval
+from groundsynth.benchmark.intervals import Score, score_interval
 from groundsynth.captioning.benchmark import STAGE, references
 from groundsynth.captioning.held_out import clear_majority, other_blocks
 from groundsynth.captioning.validation import caption_frame

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from groundsynth.report.tables import interval, pick
 
-COLOURS = {"bootstrap": "#0072b2", "t": "#d55e00", "pooled": "#009e73"}
+COLOURS = {"study": "#0072b2", "percentile": "#d55e00", "t": "#009e73"}
 NOMINAL = 0.05
 
 
@@ -27,7 +27,7 @@ def aa_figure(metrics: pd.DataFrame, behind: dict[str, pd.DataFrame]) -> Figure:
     colours = np.where(table["false_alarm"], "#d55e00", "#8c8c8c")
     right.vlines(table.index, 100 * table["low"], 100 * table["high"], colors=colours, linewidth=1)
     right.axhline(0, color="#333", linewidth=1)
-    planted = pick(metrics, "planted_difference", regime="against=real:half;interval=bootstrap").iloc[0]
+    planted = pick(metrics, "planted_difference", regime="against=real:half;interval=study").iloc[0]
     right.axhspan(100 * planted["low"], 100 * planted["high"], color="#009e73", alpha=0.2)
     right.axhline(100 * planted["value"], color="#009e73")
     right.set(
@@ -67,10 +67,11 @@ def aa_caption(metrics: pd.DataFrame) -> str:
         f"{row['group']} against {row['group']} ({row['interval']}) {interval(row, 100, 1)}"
         for _, row in rates.iterrows()
     )
-    planted = pick(metrics, "planted_difference", regime="against=real:half;interval=bootstrap").iloc[0]
+    planted = pick(metrics, "planted_difference", regime="against=real:half;interval=study").iloc[0]
     first = rates.iloc[0]
     return (
-        f"False alarms of 95 % intervals among {first['n']} pseudo-comparisons of identical trainings (arm real, "
+        "False alarms of 95 % intervals (study: that of published differences; percentile: of resampled blocks and "
+        f"seeds; t: Student's over seeds alone) among {first['n']} pseudo-comparisons of identical trainings (arm real, "
         f"{first['seeds']} seeds), in per cent: {words}; dashed: 5 %. Intervals of the rates: the wider of Wilson's and "
         "the jackknife's over runs, for comparisons share runs. Green squares: how often half of the labelled blocks "
         f"is told from all of them. Right: each comparison's interval, false alarms in red; green: all labels less half "
@@ -83,14 +84,14 @@ def aa_findings(metrics: pd.DataFrame) -> str:
     rates = _tagged(metrics, "false_positive_rate")
     lines = []
     for size, group in rates.groupby("group", sort=False):
-        plain = group[group["interval"] == "bootstrap"].iloc[0]
-        other = {kind: group[group["interval"] == kind].iloc[0] for kind in ("t", "pooled")}
+        kinds = {kind: group[group["interval"] == kind].iloc[0] for kind in COLOURS}
+        plain = kinds["study"]
         least = plain["value"] if pd.isna(plain["low"]) else plain["low"]
         kept = "keeps" if least <= NOMINAL else "does not keep"
-        advice = f"; Student's over seeds has {interval(other['t'], 100, 1)}"
-        advice += f", that of pooled folds {interval(other['pooled'], 100, 1)}"
+        others = f"percentiles of resamples have {interval(kinds['percentile'], 100, 1)}"
+        others += f", Student's over seeds alone {interval(kinds['t'], 100, 1)}"
         lines.append(
-            f"With {size} seeds the bootstrap interval {kept} its promise of 5 % false alarms: "
-            f"{interval(plain, 100, 1)} per cent{advice}."
+            f"With {size} seeds the interval of published differences {kept} its promise of 5 % false alarms: "
+            f"{interval(plain, 100, 1)} per cent; {others}."
         )
     return " ".join(lines)

@@ -13,8 +13,8 @@ import pandas as pd
 
 from groundsynth.arm_names import is_mixed
 from groundsynth.artifacts import read_table, write_table
-from groundsynth.benchmark.cross_validation import STAGE, mean_score, nested_draws, stack_folds
-from groundsynth.benchmark.intervals import interval
+from groundsynth.benchmark.cross_validation import STAGE, stack_folds
+from groundsynth.benchmark.differences import difference, mean_score
 from groundsynth.benchmark.metrics import mean_iou
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
@@ -94,9 +94,7 @@ def best_on_validation(study: Study) -> dict[str, object]:
     table = stack_folds([counts], arms, "val")
     values, real = mean_score(table, score), arms.index("real")
     best = max(mixed, key=lambda arm: np.nan_to_num(values[arms.index(arm)], nan=-1.0))
-    place, ends = arms.index(best), (None, None)
-    if table.shape[3] > 1:
-        draws = nested_draws(table[:, [real, place]], score, study.benchmark.bootstrap, "attempts")
-        ends = interval(draws[1] - draws[0])
-    delta = float(values[place] - values[real])
-    return {"arms": len(arms), "best_arm": best, "val_delta": delta, "val_low": ends[0], "val_high": ends[1]}
+    pair = table[:, [arms.index(best), real]]
+    delta = difference(pair, score, study.benchmark.bootstrap, "attempts")
+    found = {"val_delta": delta.value, "val_low": delta.low, "val_high": delta.high}
+    return {"arms": len(arms), "best_arm": best} | found

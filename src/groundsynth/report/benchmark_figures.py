@@ -8,11 +8,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from groundsynth.arm_names import SELF_TRAINING, arm_parts
+from groundsynth.benchmark.arms import REFERENCE
 from groundsynth.legend import CLASSES, colour_map
 from groundsynth.report.style import legend_handles, system_colour
 from groundsynth.report.tables import interval, pick, reading
 
 MARKS = {"real": "s", "synthetic": "o", "mixed": "D"}
+LEAST_SPAN = 0.05  # of an axis of IoU: smaller differences shall not look large
+FEW_ROWS = 16  # with more arms than these, rows move closer
 SHAPES = "DPXv^<>p*h"  # of arms that share a colour
 PARTS = {
     "delta_interior_miou": "interior mIoU",
@@ -42,7 +45,7 @@ def delta_forest(metrics: pd.DataFrame) -> Figure:
         metrics: rows of the one table of numbers; those of metric ``delta_miou`` are drawn.
     """
     rows = metrics[metrics["metric"] == "delta_miou"].iloc[::-1].reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.6))
+    figure, axis = plt.subplots(figsize=(8, row_height(len(rows)) * len(rows) + 1.6))
     for y, row in rows.iterrows():
         colour = system_colour(row["arm"])
         if pd.notna(row["low"]):
@@ -50,6 +53,7 @@ def delta_forest(metrics: pd.DataFrame) -> Figure:
         axis.plot(100 * row["value"], y, MARKS[arm_kind(row["arm"])], color=colour, ms=7)
     axis.axvline(0, color="#4d4d4d", lw=1)
     axis.set(yticks=range(len(rows)), yticklabels=rows["arm"], xlabel="difference to real, mIoU points")
+    axis.set_ylim(-0.6, len(rows) - 0.4)
     axis.set_title("What each training set is worth, against real chips alone")
     return figure
 
@@ -61,7 +65,7 @@ def seed_dots(scores: pd.DataFrame, ground: str = "test") -> Figure:
         scores: columns arm, seed, miou; ground: what the chips are for, ``test`` or ``validation``.
     """
     arms = list(dict.fromkeys(scores["arm"]))
-    figure, axis = plt.subplots(figsize=(8, 0.45 * len(arms) + 1.6))
+    figure, axis = plt.subplots(figsize=(8, row_height(len(arms)) * len(arms) + 1.6))
     for y, arm in enumerate(reversed(arms)):
         values = scores.loc[scores["arm"] == arm, "miou"]
         axis.plot(values, [y] * len(values), "o", color=system_colour(arm), ms=6, alpha=0.75)
@@ -72,45 +76,74 @@ def seed_dots(scores: pd.DataFrame, ground: str = "test") -> Figure:
 
 
 def iou_by_frequency(scores: pd.DataFrame, ground: str = "test") -> Figure:
-    """Draw IoU per class and arm, classes ordered by their share of the labelled test pixels.
+    """Draw IoU per class and arm: a panel per class, from rare to common, and a row per arm.
 
-    Marks are means over seeds, lines run from the lowest to the highest seed.
+    Marks are means over seeds, lines run from the lowest to the highest seed; the upright line is the arm ``real``.
 
     Args:
         scores: columns arm, seed, class, iou, share; classes absent from the split are left out.
         ground: what the chips are for, ``test`` or ``validation``.
     """
-    present = scores[scores["share"] > 0].sort_values("share")
+    present = scores[scores["share"] > 0].sort_values("share", kind="stable")
     share = present.groupby("class", sort=False)["share"].first()
-    arms = list(dict.fromkeys(scores["arm"]))
-    figure, axis = plt.subplots(figsize=(9, 4.4))
-    for k, arm in enumerate(arms):
-        by_class = present[present["arm"] == arm].groupby("class")["iou"].agg(["mean", "min", "max"])
-        by_class = by_class.loc[share.index]
-        x = np.arange(len(share)) + (k - (len(arms) - 1) / 2) * 0.75 / len(arms)
-        axis.vlines(x, by_class["min"], by_class["max"], color=system_colour(arm), lw=1.2)
-        axis.plot(x, by_class["mean"], MARKS[arm_kind(arm)], color=system_colour(arm), ms=6, label=arm)
-    axis.set_xticks(range(len(share)), [f"{CLASSES[k]}\n{part:.1%}" for k, part in share.items()])
-    axis.set(
-        xlabel=f"share of the labelled {ground} pixels", ylabel="IoU", ylim=(0, 1), title="Rare to common"
-    )
-    axis.grid(axis="x", visible=False)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    arms = list(dict.fromkeys(scores["arm"]))[::-1]
+    figure, axes = plt.subplots(
+        1, len(share), figsize=(2 + 1.5 * len(share), 1.6 + row_height(len(arms)) * len(arms)), sharey=True, squeeze=False
+    )  # fmt: skip
+    for axis, (k, part) in zip(axes[0], share.items(), strict=True):
+        by_arm = present[present["class"] == k].groupby("arm")["iou"].agg(["mean", "min", "max"]).loc[arms]
+        for y, (arm, row) in enumerate(by_arm.iterrows()):
+            colour = system_colour(arm)
+            axis.plot([row["min"], row["max"]], [y, y], color=colour, lw=1.5)
+            axis.plot(row["mean"], y, MARKS[arm_kind(arm)], color=colour, ms=5)
+        axis.axvline(by_arm.loc[REFERENCE, "mean"], color="#4d4d4d", lw=1)
+        low, span = by_arm["min"].min(), max(by_arm["max"].max() - by_arm["min"].min(), LEAST_SPAN)
+        axis.set_xlim(low - 0.1 * span, low + 1.1 * span)
+        axis.set_title(f"{CLASSES[k]}\n{part:.1%}", fontsize=10)
+        axis.locator_params(axis="x", nbins=3)
+        axis.xaxis.set_major_formatter("{x:.2f}")
+    axes[0, 0].set_yticks(range(len(arms)), arms, fontsize=9)
+    axes[0, 0].set_ylim(-0.6, len(arms) - 0.4)
+    figure.supxlabel(f"IoU; below each class its share of the labelled {ground} pixels", fontsize=11)
     return figure
+
+
+def row_height(rows: int) -> float:
+    """Return the inches of a row of a figure with a row per arm: less where there are many."""
+    return 0.45 if rows <= FEW_ROWS else 0.26
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Draw validation mIoU against the step per arm: mean over seeds, band from lowest to highest."""
-    figure, axis = plt.subplots(figsize=(8.5, 4))
-    for arm, group in history.groupby("arm", sort=False):
-        curve = group.groupby("step")["val_miou"].agg(["mean", "min", "max"])
-        style = {"real": "-", "mixed": "--", "synthetic": ":"}[arm_kind(arm)]
-        axis.plot(curve.index, curve["mean"], style, color=system_colour(arm), label=arm)
-        axis.fill_between(curve.index, curve["min"], curve["max"], color=system_colour(arm), alpha=0.12, lw=0)
-    axis.set(xlabel="optimiser step", ylabel="validation mIoU, primary classes", ylim=(0, None))
-    axis.set_title("How the arms learn")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
+    """Draw validation mIoU against the step, a panel per arm: mean over seeds, band from lowest to highest.
+
+    The arm ``real`` is drawn in every panel, in grey.
+    """
+    curves = {
+        arm: group.groupby("step")["val_miou"].agg(["mean", "min", "max"])
+        for arm, group in history.groupby("arm", sort=False)
+    }
+    arms = [arm for arm in curves if arm != REFERENCE] or [REFERENCE]
+    columns = min(len(arms), 5)
+    rows = -(-len(arms) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.3 * columns + 0.6, 1.5 * rows + 0.8), sharex=True, sharey=True, squeeze=False
+    )  # fmt: skip
+    for axis, arm in zip(axes.flat, arms, strict=False):
+        for name in dict.fromkeys((REFERENCE, arm)):
+            curve, colour = curves[name], "#8c8c8c" if name == REFERENCE else _line_colour(name)
+            axis.plot(curve.index, curve["mean"], color=colour, lw=1.5)
+            axis.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.2, lw=0)
+        axis.set_title(arm, fontsize=9)
+    for axis in axes.flat[len(arms) :]:
+        axis.set_visible(False)
+    figure.supxlabel("optimiser step (grey: real)", fontsize=11)
+    figure.supylabel("validation mIoU", fontsize=11)
     return figure
+
+
+def _line_colour(arm: str) -> str:
+    """Return an arm's colour where the reference is grey: black for other recipes of real chips alone."""
+    return "#000000" if arm_parts(arm)["system"] == "" else system_colour(arm)
 
 
 def prediction_panel(
@@ -155,7 +188,9 @@ def gain_parts(metrics: pd.DataFrame) -> Figure:
         metrics: rows of one regime; those of ``PARTS`` are drawn with their 95 % intervals.
     """
     arms = list(dict.fromkeys(pick(metrics, "delta_boundary_miou")["arm"]))[::-1]
-    figure, axes = plt.subplots(1, len(PARTS), figsize=(2.6 * len(PARTS), 0.4 * len(arms) + 1.8), sharey=True)
+    figure, axes = plt.subplots(
+        1, len(PARTS), figsize=(2.6 * len(PARTS), row_height(len(arms)) * len(arms) + 1.8), sharey=True
+    )
     for axis, (metric, title) in zip(axes, PARTS.items(), strict=True):
         for _, row in pick(metrics, metric).iterrows():
             y, colour = arms.index(row["arm"]), system_colour(row["arm"])
@@ -164,6 +199,7 @@ def gain_parts(metrics: pd.DataFrame) -> Figure:
         axis.axvline(0, color="#4d4d4d", lw=1)
         axis.set_title(title, fontsize=10)
     axes[0].set_yticks(range(len(arms)), arms)
+    axes[0].set_ylim(-0.6, len(arms) - 0.4)
     figure.supxlabel("difference to real, points", fontsize=11)
     return figure
 

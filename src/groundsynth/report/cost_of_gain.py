@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from groundsynth.arm_names import arm_parts
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_table, write_table
 from groundsynth.config import Study
 from groundsynth.report.claims import position
@@ -130,7 +131,7 @@ def flat_rows(study: str, metrics: pd.DataFrame, systems: dict[str, str]) -> lis
     """Return for each system with three ratios or more the smallest whose interval holds the best one's value."""
     gains, rows = pick(headline(metrics), "delta_miou"), []
     gains = gains.assign(ratio=gains["arm"].map(position))
-    gains = gains[gains["arm"].str.fullmatch(r"real\+[a-z_]+@[\d.]+") & gains["high"].notna()]
+    gains = gains[gains["arm"].map(_is_ratio).astype(bool) & gains["high"].notna()]
     for system, curve in gains.groupby(gains["arm"].map(systems)):
         if len(curve) >= 3:
             held = curve[curve["high"] >= curve["value"].max()]
@@ -142,6 +143,12 @@ def flat_rows(study: str, metrics: pd.DataFrame, systems: dict[str, str]) -> lis
             }
             rows.append(metric_row(study, BENCHMARK, "flat_from_ratio", held["ratio"].min(), **about))
     return rows
+
+
+def _is_ratio(arm: str) -> bool:
+    """Say whether an arm is a point of a curve over ratios: ``real+mask@3``, and nothing else done to it."""
+    parts = arm_parts(arm)
+    return parts["kind"] == "real+" and bool(parts["ratio"]) and not (parts["filter"] or parts["equal"])
 
 
 def cost_table(costs: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from groundsynth.artifacts import METRIC_COLUMNS, read_json, read_table, write_table
+from groundsynth.benchmark.arms import matched_steps, parse_arms
 from groundsynth.benchmark.cross_validation import STAGE, Pair, pooled_rows
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
@@ -60,6 +61,8 @@ def pool_study(
     systems = dict(zip(own["arm"], own["system"], strict=True))
     filtered = metrics.loc[metrics["metric"] == "delta_miou_filter", "arm"].unique()
     pairs = [*claimed_pairs(claims), *(Pair("miou", arm, arm.rpartition(":")[0]) for arm in filtered)]
+    known = parse_arms(list(arms), study.generate.systems)
+    pairs += [Pair("miou", arm.name, other.name) for arm, other in matched_steps(known)]
     conditions = {
         part for regime in own["regime"] for part in regime.split(";") if part.startswith("labels=")
     }

@@ -111,7 +111,7 @@ def forest(metrics: pd.DataFrame) -> Drawn:
     )
     return figure, (
         "Change of a segmenter's mIoU over the primary classes against training on real chips alone, same "
-        "optimiser steps and augmentation. Dots: mean; bars: 95 % bootstrap interval over test blocks and "
+        "optimiser steps and augmentation. Dots: mean; bars: 95 % interval (Student's) over test blocks and "
         f"seeds (n = {_whole(rows, 'n')} blocks, {_whole(rows, 'seeds')} seeds). Filled: real and synthetic "
         "together; hollow: synthetic only. An interval that crosses 0 shows no difference."
     )
@@ -153,7 +153,9 @@ def iou_by_class(metrics: pd.DataFrame) -> Drawn:
 def _is_plain(arm: str) -> bool:
     """Say whether an arm is real chips, or a system's alone or beside them, and nothing else is done to it."""
     parts = arm_parts(arm)
-    return arm == "real" or (bool(parts["kind"]) and not (parts["filter"] or parts["ratio"]))
+    return arm == "real" or (
+        bool(parts["kind"]) and not (parts["filter"] or parts["ratio"] or parts["steps"])
+    )
 
 
 def class_share(metrics: pd.DataFrame) -> pd.Series:

@@ -376,6 +376,20 @@ def primary_table(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def paired_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences between arms of which neither is ``real``: ``arm``, ``against`` and points of mIoU.
+
+    Those of all folds and generators together where there are any, as in a :func:`headline`.
+    """
+    rows = pick(metrics, "delta_miou", stage=BENCHMARK)
+    against = rows["regime"].str.extract(r"against=([^;]*)", expand=False)
+    rest = rows["regime"].str.replace(r"against=[^;]*;?", "", regex=True).str.strip(";")
+    shown = rows.assign(against=against, regime=rest).dropna(subset="against")
+    shown = headline(shown) if len(shown) else shown
+    difference = [interval(row, 100, 1, sign=True) for _, row in shown.iterrows()]
+    return pd.DataFrame({"arm": shown["arm"], "against": shown["against"], "difference, pp": difference})
+
+
 LESSONS = (
     ("mask_obedience_ratio", {}, 1, 2, "Obedience to the map, as a share of what real chips reach: {}."),
     ("auc", {"arm": "swapped_map", "regime": ""}, 1, 2, "Own map told from a swapped one, as AUC (0.5 = chance): {}."),
@@ -460,8 +474,8 @@ def readme_block(root: Path, study: str) -> str:
     if folds > 1:
         units += f" in each of {generators} generators, {folds} folds trained on overlapping ground"
     note = (
-        "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals by "
-        f"bootstrap over blocks × seeds ({units}). Study `{study}`, "
+        "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals over "
+        f"blocks and seeds ({units}). Study `{study}`, "
         f"{manifest['data']['title']}, {minutes:.0f} minutes on {manifest['device']}."
     )
     claim = claim_sentence(metrics, study)
