@@ -116,7 +116,7 @@ def test_cleaning_shows_what_the_commands_left(project, run_all):
 def test_authenticity_tampers_with_an_export_and_is_refused(project, run_all):
     said = run_all("authenticity")
     assert "python -m groundsynth detect config/smoke.yaml" in said
-    assert "python -m groundsynth check-marks" in said
+    assert "python -m groundsynth try-marks config/smoke.yaml" in said
     assert "**Refused:**" in said
     assert "3 of " in said, "one pixel, one mark taken off, one forged real chip"
     assert "1 mark stripped" in said
@@ -141,7 +141,7 @@ def test_authenticity_shows_what_the_commands_left(project, run_all):
     ):
         picture(folder, f"{name}.png", f"Words of {name}.")
     row = metric_row("smoke", "06_ground", "mark_detection_rate", 1.0, arm="stripped", low=0.9, high=1.0)
-    write_metrics([row], measured_dir("smoke", "check-marks") / "metrics.csv")
+    write_metrics([row], measured_dir("smoke", "try-marks") / "metrics.csv")
     said = run_all("authenticity")
     assert "Nothing of" not in said
     for words in ("Words of detector_evidence.", "Words of forged_redrawn.", "detector_auc, joint, detector=network: 0.91",

@@ -212,17 +212,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     marks.add_argument("folder", type=Path, help="written by export-chips")
     marks.add_argument("--anchors", type=Path, help="PEM certificates to trust; others count as a fault then")
-    marks.add_argument(
-        "--trial",
-        action="store_true",
-        help="plant faults in copies of all synthetic files and count those reported",
-    )
-    marks.add_argument(
-        "--output",
-        type=Path,
-        help="folder for checked.csv and metrics.csv; results/<study>/marks by default for a trial on a study's export",
-    )
+    marks.add_argument("--output", type=Path, help="folder for checked.csv and metrics.csv; none by default")
     marks.set_defaults(command=check_marks_command)
+
+    trial = commands.add_parser(
+        "try-marks",
+        help="export a study's chips with a certificate made for the trial, plant faults, count those reported",
+    )
+    trial.add_argument("study", type=Path, help="config of a study whose stages 01 and 03 have run")
+    trial.add_argument(
+        "--system", nargs="+", metavar="name", help="systems, or real; all of them if left out"
+    )
+    trial.add_argument("--fold", type=int, default=0)
+    trial.add_argument("--output", type=Path, help="folder; results/<study>/marks by default")
+    trial.set_defaults(command=try_marks_command)
 
     detect = commands.add_parser(
         "detect", help="train detectors of synthetic chips and test them on systems they never saw"
@@ -543,7 +546,19 @@ def check_marks_command(arguments: argparse.Namespace) -> None:
     """Print how many files got which verdict, and every fault; stop with an error if there is one."""
     from groundsynth.workflow.export_chips import check_marks
 
-    check_marks(arguments.folder, arguments.anchors, arguments.output, arguments.trial)
+    check_marks(arguments.folder, arguments.anchors, arguments.output)
+
+
+def try_marks_command(arguments: argparse.Namespace) -> None:
+    """Export into a temporary folder, check, plant faults, and print what was found."""
+    from groundsynth.config import load_study
+    from groundsynth.workflow.mark_trial import try_marks
+
+    study = load_study(arguments.study)
+    folder = folder_of(arguments, study, "try-marks")
+    metrics = try_marks(study, arguments.fold, arguments.system, folder)
+    print(metrics[["system", "arm", "regime", "value", "low", "high", "n"]].to_string(index=False))
+    print(folder)
 
 
 def detect_command(arguments: argparse.Namespace) -> None:

@@ -282,6 +282,16 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["path"],
         strict=True,
     ),
+    # one row per export, kind of picture, planted fault and verdict on it: how many files
+    "faults": pa.DataFrameSchema(
+        {
+            **{name: _column(str) for name in ("export", "fault", "verdict")},
+            "synthetic": _column(bool),
+            "files": _column(int, pa.Check.gt(0)),
+        },
+        unique=["export", "synthetic", "fault", "verdict"],
+        strict=True,
+    ),
     # one row per answer of a rater to a blind trial
     "ratings": pa.DataFrameSchema(
         {
