@@ -13,6 +13,8 @@ from groundsynth.errors import GroundsynthError
 if TYPE_CHECKING:
     from groundsynth.config import Study
 
+STAGE_05 = Path()  # --captioner without a folder
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
@@ -244,7 +246,10 @@ def build_parser() -> argparse.ArgumentParser:
     detect.add_argument(
         "--captioner",
         type=Path,
-        help="folder of a captioner of stage 05 that is tuned to answer real or synthetic, too",
+        nargs="?",
+        const=STAGE_05,
+        metavar="FOLDER",
+        help="also tune the captioner of stage 05 (or one in this folder) to answer real or synthetic",
     )
     detect.add_argument("--output", type=Path, help="folder; results/<study>/authenticity by default")
     detect.set_defaults(command=detect_command)
@@ -327,6 +332,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--start", help="folder of a trained generator to begin with, as published work does"
     )
     cleaned.add_argument("--samples", type=int, default=128, help="captions asked for, of validation windows")
+    cleaned.add_argument(
+        "--downstream", type=int, default=128, metavar="CHIPS",
+        help="pairs drawn for captions of training chips, that a segmenter learns from and is tested; 0: none",
+    )  # fmt: skip
     cleaned.add_argument("--fold", type=int, default=0)
     cleaned.add_argument(
         "--output", type=Path, help="folder; results/<study>/cleaned_training/<rate> by default"
@@ -563,11 +572,17 @@ def try_marks_command(arguments: argparse.Namespace) -> None:
 
 def detect_command(arguments: argparse.Namespace) -> None:
     """Train, test, draw; print what was measured."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
     from groundsynth.config import load_study
-    from groundsynth.workflow.detect_study import DetectSettings, detect_study
+    from groundsynth.workflow.detect_study import DetectSettings, captioner_of, detect_study
 
     study = load_study(arguments.study)
     folder = folder_of(arguments, study, "detect")
+    if arguments.captioner == STAGE_05:
+        arguments.captioner = captioner_of(study, arguments.fold)
     settings = DetectSettings(
         arguments.fold,
         arguments.steps,
@@ -576,7 +591,8 @@ def detect_command(arguments: argparse.Namespace) -> None:
         arguments.held_out,
         arguments.captioner,
     )
-    metrics = detect_study(study, [load_study(path) for path in arguments.also], settings, folder)
+    others, bar = [load_study(path) for path in arguments.also], partial(tqdm, desc="detectors")
+    metrics = detect_study(study, others, settings, folder, bar)
     print(metrics[["system", "arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
     print(folder)
 
@@ -698,8 +714,9 @@ def compare_cleaned_command(arguments: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from groundsynth.checks.cleaning import PUBLISHED
+    from groundsynth.artifacts import read_table
     from groundsynth.config import load_study
+    from groundsynth.report.attempts import log_attempt
     from groundsynth.workflow.cleaned_training_study import Wanted, compare_cleaned
 
     study = load_study(arguments.study)
@@ -707,9 +724,14 @@ def compare_cleaned_command(arguments: argparse.Namespace) -> None:
     run = f"{wanted.rate:.2f}" + ("-fine_tuned" if wanted.start else "")
     folder, bar = folder_of(arguments, study, "compare-cleaned", run), partial(tqdm, desc="generators")
     metrics = compare_cleaned(study, wanted, folder, bar)
+    if wanted.downstream and study.benchmark.split == "test":
+        log_attempt(
+            study, "compare-cleaned", True, "segmenters of generated pairs alone, nothing chosen", arms=3, best_arm="",
+            val_delta=None, val_low=None, val_high=None,
+        )  # fmt: skip
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
-    print("\nPublished, of another generator:")
-    print(PUBLISHED[["measure", "change", "against"]].to_string(index=False))
+    print("\nBeside what was published, of another generator:")
+    print(read_table(folder / "comparators.csv", "comparators").to_string(index=False))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

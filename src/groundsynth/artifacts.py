@@ -317,6 +317,19 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["chip_id"],
         strict=True,
     ),
+    # one row per published change of cleaning and set that ours is held against; empty where not measured
+    "comparators": pa.DataFrameSchema(
+        {
+            **{name: _column(str) for name in ("measure", "published", "published_against", "metric")},
+            "against": _column(str, pa.Check.isin(["uncleaned", "random_drop"])),
+            **{name: _column(float, nullable=True) for name in ("value", "low", "high")},
+            "shown": _column(
+                str, pa.Check.isin(["better", "worse", "no difference shown", "no interval", "not measured"])
+            ),
+        },
+        unique=["measure", "against"],
+        strict=True,
+    ),
     # one row per training of a segmenter: what it saw, how long it took, which checkpoint was kept
     "runs": pa.DataFrameSchema(
         {
