@@ -353,7 +353,7 @@ MEASURED = {
 @pytest.mark.parametrize("name", MEASURED)
 def test_claims_of_cleaning_and_detection_read_what_the_commands_leave(name):
     """One row as the command writes it is found, in the claim's unit; another set, run or detector is not."""
-    (wanted,) = [claim for claim in read_claims() if claim.id == name]
+    (wanted,) = [c for c in read_claims(project_root() / "config" / "claims.yaml") if c.id == name]
     metric, system, arm, regime, value = MEASURED[name]
     about = {"system": system, "arm": arm, "low": value - 0.01, "high": value + 0.01}
     found = claims.gather_evidence(

@@ -704,7 +704,7 @@ def clean_captions_command(arguments: argparse.Namespace) -> None:
     metrics = clean_captions(study, arguments.fold, arguments.rates, arguments.seeds, steps, folder, bar)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
     print("\nPublished, of a generator trained on cleaned pairs (not measured here):")
-    print(PUBLISHED[["measure", "change", "against"]].to_string(index=False))
+    print(PUBLISHED[["measure", "change", "against"]].drop_duplicates().to_string(index=False))
 
 
 def compare_cleaned_command(arguments: argparse.Namespace) -> None:

@@ -327,7 +327,7 @@ TABLES: dict[str, pa.DataFrameSchema] = {
                 str, pa.Check.isin(["better", "worse", "no difference shown", "no interval", "not measured"])
             ),
         },
-        unique=["measure", "against"],
+        unique=["measure", "metric", "against"],
         strict=True,
     ),
     # one row per training of a segmenter: what it saw, how long it took, which checkpoint was kept

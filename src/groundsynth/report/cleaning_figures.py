@@ -45,7 +45,10 @@ def plot_generators(metrics: pd.DataFrame) -> Figure:
         metrics: from ``compare-cleaned``.
     """
     there = [name for name in MEASURES if (metrics["metric"] == name).any()]
-    figure, axes = plt.subplots(1, len(there) + 1, figsize=(2.3 * len(there) + 3.2, 3.2))
+    widths = [*[1.0] * len(there), 1.6]
+    figure, axes = plt.subplots(
+        1, len(widths), figsize=(2.3 * sum(widths), 3.2), gridspec_kw={"width_ratios": widths}
+    )
     for ax, name in zip(axes, there, strict=False):
         rows = metrics[metrics["metric"] == name]
         for place, (arm, colour) in enumerate(COLOURS.items()):
