@@ -1,20 +1,10 @@
-"""Certificates and keys for tests, made anew each time and never kept."""
+"""Certificates and keys as files, made anew for each test and never kept."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-USES = (
-    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
-)  # fmt: skip
+from groundsynth.data.trial_certificate import make_trial_credential
 
 
 def make_credential(folder: Path, who: str = "tester", purpose: bool = True) -> tuple[Path, Path, Path]:
@@ -23,37 +13,10 @@ def make_credential(folder: Path, who: str = "tester", purpose: bool = True) -> 
     Args:
         purpose: False leaves out the extended key usage, which C2PA does not accept.
     """
-    authority, leaf = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    top = _certificate(f"{who} authority", f"{who} authority", authority, authority, ("key_cert_sign",))
-    below = _certificate(who, f"{who} authority", leaf, authority, ("digital_signature",), purpose)
+    credential, anchor = make_trial_credential(who, purpose)
     folder.mkdir(parents=True, exist_ok=True)
-    chain, key, anchor = (folder / f"{who}.{kind}.pem" for kind in ("chain", "key", "anchor"))
-    anchor.write_bytes(top.public_bytes(Encoding.PEM))
-    chain.write_bytes(below.public_bytes(Encoding.PEM) + top.public_bytes(Encoding.PEM))
-    key.write_bytes(leaf.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return chain, key, anchor
-
-
-def _certificate(subject, issuer, own, signer, uses, purpose=False) -> x509.Certificate:
-    start, is_authority = datetime.now(UTC) - timedelta(days=1), "key_cert_sign" in uses
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
-        .public_key(own.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=30))
-        .add_extension(x509.BasicConstraints(is_authority, None), True)
-        .add_extension(x509.KeyUsage(**{use: use in uses for use in USES}), True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
-    )
-    if purpose:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False)
-    return builder.sign(signer, hashes.SHA256())
-
-
-def _name(common: str) -> x509.Name:
-    parts = ((NameOID.ORGANIZATION_NAME, "groundsynth tests"), (NameOID.COMMON_NAME, common))
-    return x509.Name([x509.NameAttribute(kind, value) for kind, value in parts])
+    chain, key, top = (folder / f"{who}.{kind}.pem" for kind in ("chain", "key", "anchor"))
+    chain.write_bytes(credential.chain)
+    key.write_bytes(credential.key)
+    top.write_text(anchor)
+    return chain, key, top

@@ -78,6 +78,11 @@ ROWS: dict[str, dict] = {
         path="png/joint/a_image.png", **SAMPLE, role="image", synthetic=True, signed=False, sha256="0" * 64,
         pixels="ab",
     ),
+    "faults": dict(export="signed", synthetic=True, fault="stripped", verdict="mark stripped", files=3),
+    "comparators": dict(
+        measure="a distance", published="-35 %", published_against="another", metric="kid_change",
+        against="uncleaned", value=-0.1, low=-0.2, high=0.1, shown="no difference shown",
+    ),
     "ratings": dict(plan="ab", trial=0, rater="a", kind="person", answer="real", seconds=1.5),
     "runs": dict(
         arm="real", seed=0, fold=0, real_chips=9, synthetic_chips=0, seconds=1.5, best_step=5, val_miou=0.4
@@ -135,6 +140,9 @@ BROKEN = [
     ("cleaned", "verdict", "maybe"),
     ("cleaned", "round", -2),
     ("cleaned", "caption", ""),
+    ("faults", "files", 0),
+    ("comparators", "against", "nothing"),
+    ("comparators", "shown", "perhaps"),
     ("ratings", "answer", "perhaps"),
     ("ratings", "seconds", -1.0),
     ("runs", "best_step", 0),

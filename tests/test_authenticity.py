@@ -8,10 +8,13 @@ from sklearn.metrics import roc_auc_score
 
 from groundsynth.checks.authenticity import (
     HeldOut,
+    Told,
+    ask_detector,
     attribution_rows,
     changed,
     confusion,
     detector_rows,
+    drop_rows,
     fit_spectral,
     foreign_levels,
     ground_cells,
@@ -160,23 +163,61 @@ def test_cells_of_the_ground():
     assert ground_cells(corners, 64).tolist() == ["0-0-0", "0-0-0", "0-1-0", "1-0-0", "0-0-2"]
 
 
+def flat(value, n):
+    return np.full((n, 4, 4, 3), value, np.uint8)
+
+
 def test_rows_of_a_detector_by_hand():
-    """It scores brightness. Every 'a' beats every real chip, 'b' ties with them: AUC 1 and 0.5, the drop 0.5."""
-
-    def flat(value, n):
-        return np.full((n, 4, 4, 3), value, np.uint8)
-
+    """It scores brightness. Every 'a' beats every real chip, 'b' ties with them: AUC 1 and 0.5."""
     tested = HeldOut(flat(10, 6), np.arange(6) // 2, {"a": flat(90, 4), "b": flat(10, 4)})
-    rows = detector_rows("s", "a", lambda images: images.mean((1, 2, 3)), tested, "detector=brightness")
-    found = {(r["metric"], r["arm"]): (r["value"], r["low"], r["high"]) for r in rows}
-    assert found == {
-        ("detector_auc", "a"): (1, 1, 1), ("detector_auc", "b"): (0.5, 0.5, 0.5),
-        ("detector_auc_drop", "unseen"): (0.5, 0.5, 0.5),
-    }  # fmt: skip
+    told = ask_detector(lambda images: images.mean((1, 2, 3)), tested)
+    rows = detector_rows("s", "a", told, tested, "detector=brightness")
+    found = {(r["metric"], r["arm"]): (r["value"], r["low"], r["high"], r["n"]) for r in rows}
+    assert found == {("detector_auc", "a"): (1, 1, 1, 10), ("detector_auc", "b"): (0.5, 0.5, 0.5, 10)}
     again = rows_by_change(
         "s", "a", lambda x: x.mean((1, 2, 3)), tested, "x", {"dark": lambda image: image * 0}
     )
     assert {(r["regime"], r["value"]) for r in again} == {("detector=x;dark", 0.5)}
+
+
+def test_the_drop_on_unseen_generators_is_one_number():
+    """Systems a and b of one generator, c of another. Own 1.0; a and b 0.9 on each other, 0.6 on c; c 0.5 on both."""
+    auc = {"a": (1.0, 0.9, 0.6), "b": (0.9, 1.0, 0.6), "c": (0.5, 0.5, 1.0)}
+    shift = np.linspace(-0.1, 0.1, 500)  # alike in all cells, as where the same real chips are drawn
+    matrix = {
+        own: {on: Told(value, value + shift) for on, value in zip("abc", row, strict=True)}
+        for own, row in auc.items()
+    }
+    rows = drop_rows("s", matrix, {"a": "unified-s0", "b": "unified-s0", "c": "joint_gan-s0"}, "detector=x")
+    found = {(r["arm"], r["system"]): (r["value"], r["low"], r["high"]) for r in rows}
+    wanted = {
+        ("unseen", "a"): 0.25, ("unseen", "b"): 0.25, ("unseen", "c"): 0.5, ("unseen", "each"): 1 / 3,
+        ("unseen_generator", "a"): 0.4, ("unseen_generator", "b"): 0.4, ("unseen_generator", "c"): 0.5,
+        ("unseen_generator", "each"): 1.3 / 3,
+    }  # fmt: skip
+    assert found.keys() == wanted.keys()
+    for key, value in wanted.items():
+        assert found[key] == pytest.approx((value,) * 3), "what all cells share cancels"
+    assert not drop_rows("s", {"a": {"a": matrix["a"]["a"]}}, {"a": "unified-s0"}, "detector=x")
+    alone = drop_rows("s", {k: {x: matrix[k][x] for x in "ab"} for k in "ab"}, dict.fromkeys("ab", "g"), "x")
+    assert {r["arm"] for r in alone} == {"unseen"}, "one generator drew both"
+
+
+def test_differences_between_systems_share_the_real_chips():
+    """The same scores twice under two names: chips are drawn apart, cells of real ones alike."""
+    draw = np.random.default_rng(3)
+    real, cells = draw.normal(0, 1, 8)[np.repeat(np.arange(8), 10)], np.repeat(np.arange(8), 10)
+    table = wins(draw.normal(0, 1, 400), real)
+    first, second = resampled_auc(table, cells, "a"), resampled_auc(table, cells, "b")
+    assert not np.array_equal(first, second)
+    assert np.corrcoef(first, second)[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 7])
+def test_any_number_of_steps_is_a_training(steps):
+    groups = {"real": smooth_chips(4, 0), "synthetic": grainy_chips(4, 1)}
+    network = train_detector(groups, DetectorSettings(steps=steps, batch_size=4), CPU)
+    assert np.isfinite(patch_logits(network, groups["real"])).all()
 
 
 def test_halves_keep_a_map_on_one_side():

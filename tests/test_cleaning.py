@@ -31,15 +31,15 @@ def test_the_best_threshold_by_hand():
 
 def test_a_type_with_few_windows_takes_the_threshold_of_all():
     forest, water = (np.full((12, 8, 8), k, np.uint8) for k in (0, 6))
-    described = np.concatenate([forest, water])
+    readings = np.concatenate([forest, water])
     right = np.r_[np.full(12, 5.0), 9.0], np.concatenate([forest, water[:1]])
     wrong = np.r_[np.full(12, 2.0), 8.0], np.concatenate([forest, water[:1]])
-    chosen = cleaning.choose_cleaning(described, right, wrong, 0)
+    chosen = cleaning.choose_cleaning(readings, right, wrong, 0)
     kinds = chosen.type_of(np.concatenate([forest[:1], water[:1]]))
     assert len(set(kinds)) == 2
     assert set(chosen.names) == {"tree cover 100%", "water 100%"}
     np.testing.assert_array_equal(chosen.thresholds[kinds], [5.0, 5.0])
-    np.testing.assert_array_equal(chosen.keeps(np.array([4.0, 6.0]), described[[0, -1]]), [False, True])
+    np.testing.assert_array_equal(chosen.keeps(np.array([4.0, 6.0]), readings[[0, -1]]), [False, True])
 
 
 def test_rounds_stop_when_a_description_is_accepted():
@@ -49,7 +49,7 @@ def test_rounds_stop_when_a_description_is_accepted():
     final, rounds = cleaning.propose_again(
         described, np.array([True, False, False]), proposals,
         rescore=lambda maps: np.array(good[int(maps[0, 0, 0])], float),
-        keeps=lambda scores, maps: scores > 0.5,
+        keeps=lambda scores: scores > 0.5,
     )  # fmt: skip
     assert rounds.tolist() == [0, 1, 2]
     assert final[:, 0, 0].tolist() == [0, 1, 2]
@@ -101,5 +101,27 @@ def test_claims_of_a_cleaned_set_are_judged_by_the_map():
     right, foreign = cleaning.claim_counts(captions, maps), cleaning.claim_counts(captions, maps[::-1])
     assert (right[:, 0] == right[:, 1]).all()
     assert foreign[:, 0].sum() < foreign[:, 1].sum()
-    row = cleaning.precision_row("s", right, np.arange(8) // 2, "cleaned", "planted=0%")
-    assert (row["value"], row["low"], row["high"]) == (1, 1, 1)
+
+
+def test_what_cleaning_changed_is_paired_over_blocks():
+    """Two blocks. The dropped set lacks a chip of each, the worst one: 6 of 8 claims true, and 6 of 6 without it."""
+    blocks = np.array([0, 0, 1, 1])
+    every = np.array([[3, 3], [0, 1], [3, 3], [0, 1]], float)
+    kept = every.copy()
+    kept[[1, 3]] = np.nan
+    rows = cleaning.precision_rows("s", {"all": every, "kept": kept}, blocks, "r", "kept", ("all",))
+    found = {(r["metric"], r["arm"]): (r["value"], r["low"], r["high"], r["n"]) for r in rows}
+    assert found == {
+        ("claim_precision", "all"): (0.75, 0.75, 0.75, 4), ("claim_precision", "kept"): (1, 1, 1, 2),
+        ("delta_claim_precision", "kept-all"): (0.25, 0.25, 0.25, 2),
+    }  # fmt: skip
+
+
+def test_scene_types_of_one_name_are_numbered():
+    centres = np.zeros((3, 7))
+    centres[:, 0], centres[2, 6] = 0.6, 0.4
+    assert cleaning._name_types(centres) == (
+        "tree cover 60%",
+        "tree cover 60% (2)",
+        "tree cover 60%, water 40%",
+    )

@@ -89,7 +89,7 @@ def test_cleaning_finds_errors_and_mends_captions():
     val = HeldOut(val_images, val_maps, [], np.arange(32) // 4)
     readings = maps.copy()
     readings[::2] = 3  # half of them are wrong, so those chips wait for the second round
-    ground = cleaning_study.Ground(ids, images, maps, blocks, readings, val, None)
+    ground = cleaning_study.Ground(ids, images, maps, blocks, readings, val, None, val_maps)
     writer, described = OneWord(), cleaning_study.plant_errors(maps, 0.25, 0)[0]
     wrong = (described != maps).any((1, 2))
     pairs = cleaning_study.validation_pairs(val, writer)
@@ -98,17 +98,22 @@ def test_cleaning_finds_errors_and_mends_captions():
     assert {1, 2} <= set(seen.round_of[wrong])
     np.testing.assert_array_equal(seen.final, maps)  # mended by the reading, or by a chip that looks the same
     rows = cleaning_study.judge_rows("s", ground, described, seen, writer, "planted=25%")
-    precision = {row["arm"]: row["value"] for row in rows}
+    precision = {row["arm"]: row["value"] for row in rows if row["metric"] == "claim_precision"}
     assert precision["uncleaned"] == pytest.approx(1 - wrong.mean())
     assert precision["inner_loop"] == precision["cleaned"] == 1
-    assert "random_drop" in precision
+    assert precision["random_drop"] < 1
+    change = {row["arm"]: row["value"] for row in rows if row["metric"] == "delta_claim_precision"}
+    assert change["cleaned-uncleaned"] == pytest.approx(wrong.mean())
+    assert change["cleaned-random_drop"] == pytest.approx(1 - precision["random_drop"])
     table = check_table(cleaning_study._cleaned_table(ground, seen, writer, 0), "cleaned", "x")
     assert (table["verdict"] == "rewritten").sum() == wrong.sum()
 
 
 def test_downstream_models_are_other_models(tmp_path):
     images, maps = halves(16, 2)
-    ground = cleaning_study.Ground(np.arange(16), images, maps, np.arange(16) // 4, maps, None, held_out(12))
+    ground = cleaning_study.Ground(
+        np.arange(16), images, maps, np.arange(16) // 4, maps, None, held_out(12), None
+    )
     seen = cleaning_study.Cleaned(np.zeros(16), None, maps, np.r_[np.zeros(12, int), -np.ones(4, int)])
     asked = []
 

@@ -50,6 +50,7 @@ from groundsynth.data.marks import (
     source_type,
     xmp_packet,
 )
+from groundsynth.data.trial_certificate import make_trial_credential
 from groundsynth.errors import GroundsynthError
 from groundsynth.report.measurements import measured_folders
 from groundsynth.workflow.export_chips import export_chips
@@ -233,9 +234,13 @@ def test_unsigned_files_are_guarded_by_the_list_alone(project, tmp_path):
 
 
 def test_planted_faults_touch_no_file(project):
+    """All 84 synthetic pictures lose a pixel and their mark; the 36 real ones have no mark to lose."""
     folder = project["root"] / "unsigned"
     planted = plant_faults(folder)
-    assert planted.groupby("fault")["found"].agg(["sum", "size"]).to_numpy().tolist() == [[84, 84], [84, 84]]
+    counts = planted.groupby(["synthetic", "fault"])["found"].agg(["sum", "size"])
+    assert counts.apply(tuple, axis=1).to_dict() == {
+        (False, "one_pixel"): (36, 36), (True, "one_pixel"): (84, 84), (True, "stripped"): (84, 84),
+    }  # fmt: skip
     assert set(check_folder(folder)["verdict"]) == {UNSIGNED, REAL}
 
 
@@ -285,22 +290,80 @@ def test_who_rewrites_files_and_list_is_found_by_the_anchor(project, signed, tmp
     assert check_folder(signed).iloc[0]["verdict"] == TAMPERED
 
 
-def test_a_trial_on_a_study_s_own_export_joins_its_measurements(project, signed):
-    export = project["root"] / "results" / "smoke" / "export"
-    shutil.copytree(signed, export)
-    assert main(["check-marks", str(export)]) == 0
-    assert measured_folders(export.parent) == []
-    assert main(["check-marks", str(export), "--trial"]) == 0
-    (found,) = measured_folders(export.parent)
-    assert (found.tag, found.path) == ("command=check-marks", export.parent / "marks")
+def test_a_trial_of_marks_joins_the_study_s_measurements_and_leaves_no_key(project, capsys):
+    """Signed and unsigned exports of all chips: every fault reported, no real picture marked, nothing else kept."""
+    root = project["root"]
+    before = set(root.rglob("*"))
+    assert main(["try-marks", str(root / "config" / "smoke.yaml")]) == 0
+    assert "one_pixel" in capsys.readouterr().out
+    (found,) = measured_folders(root / "results" / "smoke")
+    assert (found.tag, found.path) == ("command=try-marks", root / "results" / "smoke" / "marks")
+    assert set(root.rglob("*")) - before == {
+        found.path,
+        *(found.path / n for n in ("metrics.csv", "faults.csv")),
+    }
+    rows = read_table(found.path / "metrics.csv", "metrics").set_index(["system", "arm", "regime"])
+    shares = {
+        key: (value, int(n)) for key, value, n in zip(rows.index, rows["value"], rows["n"], strict=True)
+    }
+    # 84 synthetic and 36 real single files; shards hold both again: 126 and 54
+    assert shares == {
+        ("synthetic", "", "reader=c2pa;export=signed"): (1, 126),
+        ("synthetic", "", "reader=iptc;export=signed"): (1, 126),
+        ("real", "", "reader=c2pa;export=signed"): (0, 54),
+        ("real", "", "reader=iptc;export=signed"): (0, 54),
+        ("synthetic", "one_pixel", "reader=check-marks;export=signed"): (1, 84),
+        ("synthetic", "stripped", "reader=check-marks;export=signed"): (1, 84),
+        ("synthetic", "swapped_manifest", "reader=check-marks;export=signed"): (1, 84),
+        ("real", "one_pixel", "reader=check-marks;export=signed"): (1, 36),
+        ("synthetic", "", "reader=c2pa;export=unsigned"): (0, 126),
+        ("synthetic", "", "reader=iptc;export=unsigned"): (1, 126),
+        ("real", "", "reader=c2pa;export=unsigned"): (0, 54),
+        ("real", "", "reader=iptc;export=unsigned"): (0, 54),
+        ("synthetic", "one_pixel", "reader=check-marks;export=unsigned"): (1, 84),
+        ("synthetic", "stripped", "reader=check-marks;export=unsigned"): (1, 84),
+        ("real", "one_pixel", "reader=check-marks;export=unsigned"): (1, 36),
+        ("synthetic", "", "says=unsigned;export=unsigned"): (1, 84),
+    }  # fmt: skip
+    assert rows.loc[("synthetic", "stripped", "reader=check-marks;export=signed"), "low"] == pytest.approx(
+        84 / (84 + 1.959964**2)  # Wilson's lower end at n of n
+    )
+    faults = read_table(found.path / "faults.csv", "faults")
+    assert not set(faults["verdict"]) & set(GOOD)
+    assert faults["files"].sum() == 3 * 84 + 36 + 2 * 84 + 36
+
+
+def test_a_trial_counts_what_the_check_lets_pass(project, monkeypatch, tmp_path):
+    """A checker blind to stripped marks is told from one that is not, and an export that fails its own check stops."""
+    from groundsynth.checks import mark_faults
+    from groundsynth.workflow import mark_trial
+
+    judge = mark_faults.judge_file
+
+    def blind(name, data, expected, anchors=None):
+        row = judge(name, data, expected, anchors)
+        return row | {"verdict": SIGNED} if row["verdict"] == STRIPPED else row
+
+    monkeypatch.setattr(mark_faults, "judge_file", blind)
+    found = mark_trial.try_marks(project["study"], 0, ["joint"], tmp_path / "out").set_index(
+        ["arm", "regime"]
+    )
+    assert found.loc[("stripped", "reader=check-marks;export=signed"), "value"] == 0
+    assert found.loc[("one_pixel", "reader=check-marks;export=signed"), "value"] == 1
+    other = make_trial_credential("stranger")[1]
+    monkeypatch.setattr(mark_trial, "make_trial_credential", lambda: (make_trial_credential()[0], other))
+    with pytest.raises(GroundsynthError, match="are not what they were"):
+        mark_trial.try_marks(project["study"], 0, ["joint"], tmp_path / "out")
 
 
 def test_the_commands_tell_and_fail(project, signed, tmp_path, capsys):
-    assert main(["check-marks", str(signed), "--trial", "--output", str(tmp_path / "out")]) == 0
+    assert main(["check-marks", str(signed), "--output", str(tmp_path / "out")]) == 0
     assert SIGNED in capsys.readouterr().out
-    rates = read_table(tmp_path / "out" / "metrics.csv", "metrics").set_index("arm")
-    assert rates.loc[["one_pixel", "stripped", "swapped_manifest"], "value"].to_list() == [1, 1, 1]
-    assert (rates.loc["one_pixel", "n"], len(rates)) == (84, 7)
+    rates = read_table(tmp_path / "out" / "metrics.csv", "metrics").set_index(["system", "regime"])["value"]
+    assert rates.to_dict() == {
+        ("synthetic", "reader=c2pa"): 1, ("synthetic", "reader=iptc"): 1,
+        ("real", "reader=c2pa"): 0, ("real", "reader=iptc"): 0,
+    }  # fmt: skip
     (signed / "png/joint/joint1_image.png").unlink()
     assert main(["check-marks", str(signed)]) == 1
     told = capsys.readouterr()

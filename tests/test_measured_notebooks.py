@@ -9,7 +9,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from small_study import make_study
 
-from groundsynth.artifacts import metric_row, write_metrics
+from groundsynth.artifacts import metric_row, write_metrics, write_table
+from groundsynth.checks.cleaned_training import comparators
 from groundsynth.checks.cleaning import cleaning_rows
 from groundsynth.paths import project_root
 from groundsynth.report.measured_views import measured_rows
@@ -65,8 +66,12 @@ def clean(scores, rate):
 def leave_cleaning():
     folder = measured_dir("smoke", "clean-captions")
     scores = np.where(np.arange(32) % 4 == 0, 0.1, 0.8)
-    row = metric_row("smoke", "06_ground", "claim_precision", 0.77, system="contrastive", arm="cleaned", regime="planted=25%")  # fmt: skip
-    write_metrics([*clean(scores, 0.25), *clean(scores, 0.5), row], folder / "metrics.csv")
+    about = {"system": "contrastive", "regime": "planted=25%"}
+    rows = [
+        metric_row("smoke", "06_ground", "claim_precision", 0.77, arm="cleaned", **about),
+        metric_row("smoke", "06_ground", "delta_claim_precision", 0.02, arm="cleaned-uncleaned", low=0.01, high=0.04, **about),
+    ]  # fmt: skip
+    write_metrics([*clean(scores, 0.25), *clean(scores, 0.5), *rows], folder / "metrics.csv")
     verdicts = ["keep", "rewritten", "drop", "keep", "keep", "keep"]
     table = pd.DataFrame(
         {"chip_id": [f"r{k}" for k in range(6)], "verdict": verdicts, "round": [0, 1, -1, 0, 0, 0],
@@ -79,7 +84,8 @@ def leave_cleaning():
 def leave_training():
     folder = measured_dir("smoke", "compare-cleaned", run="0.25")
     row = metric_row("smoke", "06_ground", "delta_kid", -0.125, system="text", arm="cleaned-uncleaned", low=-0.2, high=0.1)  # fmt: skip
-    write_metrics([row], folder / "metrics.csv")
+    metrics = write_metrics([row], folder / "metrics.csv")
+    write_table(comparators(metrics), folder / "comparators.csv", "comparators")
     for name in ("cleaned_training.png", "same_captions.png"):
         picture(folder, name, f"Words of {name}.")
 
@@ -107,6 +113,10 @@ def test_cleaning_shows_what_the_commands_left(project, run_all):
         "Words of same_captions.png",
         "water 90%",
         "by rank of all 6",
+        "+0.020 [+0.010, +0.040]",
+        "better",
+        "RemoteCLIP score",
+        "not measured",
     ):
         assert words in said
     written = sorted(path.name for path in (project / "results" / "scratch" / "cleaning").glob("*.png"))
@@ -116,7 +126,7 @@ def test_cleaning_shows_what_the_commands_left(project, run_all):
 def test_authenticity_tampers_with_an_export_and_is_refused(project, run_all):
     said = run_all("authenticity")
     assert "python -m groundsynth detect config/smoke.yaml" in said
-    assert "python -m groundsynth check-marks" in said
+    assert "python -m groundsynth try-marks config/smoke.yaml" in said
     assert "**Refused:**" in said
     assert "3 of " in said, "one pixel, one mark taken off, one forged real chip"
     assert "1 mark stripped" in said
@@ -129,6 +139,7 @@ def test_authenticity_shows_what_the_commands_left(project, run_all):
     folder = measured_dir("smoke", "detect")
     rows = [
         metric_row("smoke", "06_ground", "detector_auc", 0.91, system="all", arm="joint", regime="detector=network"),
+        metric_row("smoke", "06_ground", "detector_auc_drop", 0.2, system="each", arm="unseen_generator", regime="detector=network", low=0.1, high=0.3),
         metric_row("smoke", "06_ground", "forgery_iou", 0.31, system="all", arm="pasted", regime="by=localiser"),
     ]  # fmt: skip
     write_metrics(rows, folder / "metrics.csv")
@@ -141,11 +152,12 @@ def test_authenticity_shows_what_the_commands_left(project, run_all):
     ):
         picture(folder, f"{name}.png", f"Words of {name}.")
     row = metric_row("smoke", "06_ground", "mark_detection_rate", 1.0, arm="stripped", low=0.9, high=1.0)
-    write_metrics([row], measured_dir("smoke", "check-marks") / "metrics.csv")
+    write_metrics([row], measured_dir("smoke", "try-marks") / "metrics.csv")
     said = run_all("authenticity")
     assert "Nothing of" not in said
     for words in ("Words of detector_evidence.", "Words of forged_redrawn.", "detector_auc, joint, detector=network: 0.91",
-                  "forgery_iou, pasted, by=localiser: 0.31", "1.00 [0.90, 1.00]"):  # fmt: skip
+                  "forgery_iou, pasted, by=localiser: 0.31", "1.00 [0.90, 1.00]",
+                  "Lost, unseen generator, detector=network: +0.20 [+0.10, +0.30]"):  # fmt: skip
         assert words in said
 
 

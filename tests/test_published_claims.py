@@ -338,3 +338,35 @@ def test_a_verdict_without_an_interval_breaks_the_table(tmp_path):
     bad = claims.claims_table([claim()], []).assign(verdict="reproduced")
     with pytest.raises(GroundsynthError, match=r"a verdict needs an interval.*python -m groundsynth claims"):
         write_table(bad, tmp_path / "results" / "published" / "claims.csv", "published_claims")
+
+
+#: what the commands clean-captions, compare-cleaned and detect leave in the published table, by claim
+MEASURED = {
+    "dldc_distance": ("kid_change", "text", "cleaned-uncleaned", "planted=25%;features=labeller;command=compare-cleaned;run=0.25", -0.2),
+    "dldc_clip": ("image_text_change", "text", "cleaned-uncleaned", "planted=25%;command=compare-cleaned;run=0.25", 0.1),
+    "dldc_downstream": ("delta_miou", "text", "cleaned-uncleaned", "planted=25%;command=compare-cleaned;run=0.25", 0.03),
+    "detect_seen": ("detector_auc", "joint", "joint", "detector=network;command=detect", 0.97),
+    "detect_unseen": ("detector_auc_drop", "joint", "unseen_generator", "detector=network;command=detect", 0.15),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_claims_of_cleaning_and_detection_read_what_the_commands_leave(name):
+    """One row as the command writes it is found, in the claim's unit; another set, run or detector is not."""
+    (wanted,) = [c for c in read_claims(project_root() / "config" / "claims.yaml") if c.id == name]
+    metric, system, arm, regime, value = MEASURED[name]
+    about = {"system": system, "arm": arm, "low": value - 0.01, "high": value + 0.01}
+    found = claims.gather_evidence(
+        wanted, table(metric_row("s", "06_ground", metric, value, regime=regime, **about))
+    )
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (100 * value, 100 * value - 1, 100 * value + 1)
+    )
+    verdict, words = claims.judge(wanted, found)
+    assert (verdict, "one fold" in words) == ("not shown", True)
+    for other in (
+        {"regime": regime.replace("25%", "50%").replace("network", "spectrum")},
+        {"regime": regime, "arm": "other"},
+    ):
+        rows = table(metric_row("s", "06_ground", metric, value, **(about | other)))
+        assert claims.gather_evidence(wanted, rows) is None

@@ -13,6 +13,8 @@ from groundsynth.errors import GroundsynthError
 if TYPE_CHECKING:
     from groundsynth.config import Study
 
+STAGE_05 = Path()  # --captioner without a folder
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
@@ -212,17 +214,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     marks.add_argument("folder", type=Path, help="written by export-chips")
     marks.add_argument("--anchors", type=Path, help="PEM certificates to trust; others count as a fault then")
-    marks.add_argument(
-        "--trial",
-        action="store_true",
-        help="plant faults in copies of all synthetic files and count those reported",
-    )
-    marks.add_argument(
-        "--output",
-        type=Path,
-        help="folder for checked.csv and metrics.csv; results/<study>/marks by default for a trial on a study's export",
-    )
+    marks.add_argument("--output", type=Path, help="folder for checked.csv and metrics.csv; none by default")
     marks.set_defaults(command=check_marks_command)
+
+    trial = commands.add_parser(
+        "try-marks",
+        help="export a study's chips with a certificate made for the trial, plant faults, count those reported",
+    )
+    trial.add_argument("study", type=Path, help="config of a study whose stages 01 and 03 have run")
+    trial.add_argument(
+        "--system", nargs="+", metavar="name", help="systems, or real; all of them if left out"
+    )
+    trial.add_argument("--fold", type=int, default=0)
+    trial.add_argument("--output", type=Path, help="folder; results/<study>/marks by default")
+    trial.set_defaults(command=try_marks_command)
 
     detect = commands.add_parser(
         "detect", help="train detectors of synthetic chips and test them on systems they never saw"
@@ -241,7 +246,10 @@ def build_parser() -> argparse.ArgumentParser:
     detect.add_argument(
         "--captioner",
         type=Path,
-        help="folder of a captioner of stage 05 that is tuned to answer real or synthetic, too",
+        nargs="?",
+        const=STAGE_05,
+        metavar="FOLDER",
+        help="also tune the captioner of stage 05 (or one in this folder) to answer real or synthetic",
     )
     detect.add_argument("--output", type=Path, help="folder; results/<study>/authenticity by default")
     detect.set_defaults(command=detect_command)
@@ -324,6 +332,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--start", help="folder of a trained generator to begin with, as published work does"
     )
     cleaned.add_argument("--samples", type=int, default=128, help="captions asked for, of validation windows")
+    cleaned.add_argument(
+        "--downstream", type=int, default=128, metavar="CHIPS",
+        help="pairs drawn for captions of training chips, that a segmenter learns from and is tested; 0: none",
+    )  # fmt: skip
     cleaned.add_argument("--fold", type=int, default=0)
     cleaned.add_argument(
         "--output", type=Path, help="folder; results/<study>/cleaned_training/<rate> by default"
@@ -543,16 +555,34 @@ def check_marks_command(arguments: argparse.Namespace) -> None:
     """Print how many files got which verdict, and every fault; stop with an error if there is one."""
     from groundsynth.workflow.export_chips import check_marks
 
-    check_marks(arguments.folder, arguments.anchors, arguments.output, arguments.trial)
+    check_marks(arguments.folder, arguments.anchors, arguments.output)
+
+
+def try_marks_command(arguments: argparse.Namespace) -> None:
+    """Export into a temporary folder, check, plant faults, and print what was found."""
+    from groundsynth.config import load_study
+    from groundsynth.workflow.mark_trial import try_marks
+
+    study = load_study(arguments.study)
+    folder = folder_of(arguments, study, "try-marks")
+    metrics = try_marks(study, arguments.fold, arguments.system, folder)
+    print(metrics[["system", "arm", "regime", "value", "low", "high", "n"]].to_string(index=False))
+    print(folder)
 
 
 def detect_command(arguments: argparse.Namespace) -> None:
     """Train, test, draw; print what was measured."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
     from groundsynth.config import load_study
-    from groundsynth.workflow.detect_study import DetectSettings, detect_study
+    from groundsynth.workflow.detect_study import DetectSettings, captioner_of, detect_study
 
     study = load_study(arguments.study)
     folder = folder_of(arguments, study, "detect")
+    if arguments.captioner == STAGE_05:
+        arguments.captioner = captioner_of(study, arguments.fold)
     settings = DetectSettings(
         arguments.fold,
         arguments.steps,
@@ -561,7 +591,8 @@ def detect_command(arguments: argparse.Namespace) -> None:
         arguments.held_out,
         arguments.captioner,
     )
-    metrics = detect_study(study, [load_study(path) for path in arguments.also], settings, folder)
+    others, bar = [load_study(path) for path in arguments.also], partial(tqdm, desc="detectors")
+    metrics = detect_study(study, others, settings, folder, bar)
     print(metrics[["system", "arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
     print(folder)
 
@@ -673,7 +704,7 @@ def clean_captions_command(arguments: argparse.Namespace) -> None:
     metrics = clean_captions(study, arguments.fold, arguments.rates, arguments.seeds, steps, folder, bar)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
     print("\nPublished, of a generator trained on cleaned pairs (not measured here):")
-    print(PUBLISHED[["measure", "change", "against"]].to_string(index=False))
+    print(PUBLISHED[["measure", "change", "against"]].drop_duplicates().to_string(index=False))
 
 
 def compare_cleaned_command(arguments: argparse.Namespace) -> None:
@@ -683,8 +714,9 @@ def compare_cleaned_command(arguments: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
-    from groundsynth.checks.cleaning import PUBLISHED
+    from groundsynth.artifacts import read_table
     from groundsynth.config import load_study
+    from groundsynth.report.attempts import log_attempt
     from groundsynth.workflow.cleaned_training_study import Wanted, compare_cleaned
 
     study = load_study(arguments.study)
@@ -692,9 +724,14 @@ def compare_cleaned_command(arguments: argparse.Namespace) -> None:
     run = f"{wanted.rate:.2f}" + ("-fine_tuned" if wanted.start else "")
     folder, bar = folder_of(arguments, study, "compare-cleaned", run), partial(tqdm, desc="generators")
     metrics = compare_cleaned(study, wanted, folder, bar)
+    if wanted.downstream and study.benchmark.split == "test":
+        log_attempt(
+            study, "compare-cleaned", True, "segmenters of generated pairs alone, nothing chosen", arms=3, best_arm="",
+            val_delta=None, val_low=None, val_high=None,
+        )  # fmt: skip
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
-    print("\nPublished, of another generator:")
-    print(PUBLISHED[["measure", "change", "against"]].to_string(index=False))
+    print("\nBeside what was published, of another generator:")
+    print(read_table(folder / "comparators.csv", "comparators").to_string(index=False))
 
 
 def unlock_command(arguments: argparse.Namespace) -> None:

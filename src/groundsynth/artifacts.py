@@ -282,6 +282,16 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["path"],
         strict=True,
     ),
+    # one row per export, kind of picture, planted fault and verdict on it: how many files
+    "faults": pa.DataFrameSchema(
+        {
+            **{name: _column(str) for name in ("export", "fault", "verdict")},
+            "synthetic": _column(bool),
+            "files": _column(int, pa.Check.gt(0)),
+        },
+        unique=["export", "synthetic", "fault", "verdict"],
+        strict=True,
+    ),
     # one row per answer of a rater to a blind trial
     "ratings": pa.DataFrameSchema(
         {
@@ -305,6 +315,19 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "caption": _column(str, pa.Check.str_length(min_value=1)),
         },
         unique=["chip_id"],
+        strict=True,
+    ),
+    # one row per published change of cleaning and set that ours is held against; empty where not measured
+    "comparators": pa.DataFrameSchema(
+        {
+            **{name: _column(str) for name in ("measure", "published", "published_against", "metric")},
+            "against": _column(str, pa.Check.isin(["uncleaned", "random_drop"])),
+            **{name: _column(float, nullable=True) for name in ("value", "low", "high")},
+            "shown": _column(
+                str, pa.Check.isin(["better", "worse", "no difference shown", "no interval", "not measured"])
+            ),
+        },
+        unique=["measure", "metric", "against"],
         strict=True,
     ),
     # one row per training of a segmenter: what it saw, how long it took, which checkpoint was kept

@@ -128,14 +128,15 @@ def wins(synthetic: np.ndarray, real: np.ndarray) -> np.ndarray:
 def resampled_auc(table: np.ndarray, cells: np.ndarray, *names: object) -> np.ndarray:
     """Return the AUC of each of 500 resamples of synthetic chips (rows) and of cells of real ones (columns).
 
-    The same names give the same draws, so that differences between detectors are paired.
+    Cells are drawn alike for all tables of the same ground, and chips for the same names, so that differences
+    between detectors are paired in both, and those between systems in the real chips.
     """
     _, place = np.unique(cells, return_inverse=True)
-    count, random = place.max() + 1, rng("detector", *names)
+    count = place.max() + 1
     sums = np.stack([np.bincount(place, row, count) for row in table])  # (m, cells)
     sizes = np.bincount(place, minlength=count)
-    rows = random.integers(len(table), size=(RESAMPLES, len(table)))
-    draws = random.integers(count, size=(RESAMPLES, count))
+    rows = rng("detector", *names).integers(len(table), size=(RESAMPLES, len(table)))
+    draws = rng("detector", "cells").integers(count, size=(RESAMPLES, count))
     weight = np.stack([np.bincount(draw, minlength=count) for draw in draws])  # (resamples, cells)
     picked = np.stack([np.bincount(row, minlength=len(table)) for row in rows])  # (resamples, m)
     return (picked @ sums * weight).sum(1) / (len(table) * (weight @ sizes))
@@ -147,35 +148,86 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def detector_rows(
-    study: str, trained_on: str, score: Score, tested: HeldOut, regime: str, drop: bool = True
-) -> list[dict]:
-    """Return ``detector_auc`` on every system, and how much is lost on those it never saw.
+@dataclass(frozen=True)
+class Told:
+    """How well a detector tells one system's chips: the AUC, and that of each resample, (500,)."""
 
-    ``detector_auc_drop`` is the AUC on its own system less the mean of the others' (arm ``unseen``).
+    value: float
+    draws: np.ndarray
+
+
+def ask_detector(score: Score, tested: HeldOut) -> dict[str, Told]:
+    """Return how well a detector tells the chips of every system from real ones."""
+    on_real = score(tested.real)
+    tables = {system: wins(score(images), on_real) for system, images in tested.synthetic.items()}
+    return {
+        system: Told(float(table.mean()), resampled_auc(table, tested.cells, system))
+        for system, table in tables.items()
+    }
+
+
+def detector_rows(
+    study: str, trained_on: str, told: dict[str, Told], tested: HeldOut, regime: str
+) -> list[dict]:
+    """Return ``detector_auc`` on every system.
 
     Args:
-        trained_on: system the detector learned from, or ``all``.
+        trained_on: system the detector learned from, ``all`` or ``none``; told: from :func:`ask_detector`.
         regime: which detector and what was done to the chips, as ``detector=network;jpeg=50``.
-        drop: False leaves that row out.
     """
-    on_real, rows, draws = score(tested.real), [], {}
-    for system, images in tested.synthetic.items():
-        table = wins(score(images), on_real)
-        draws[system] = resampled_auc(table, tested.cells, system)
-        low, high = interval(draws[system])
+    rows = []
+    for system, found in told.items():
+        low, high = interval(found.draws)
+        n = len(tested.synthetic[system]) + len(tested.real)
         about = {"system": trained_on, "arm": system, "regime": regime, "low": low, "high": high}
-        n = len(images) + len(on_real)
-        rows.append(metric_row(study, STAGE, "detector_auc", float(table.mean()), n=n, seeds=1, **about))
-    unseen = [system for system in draws if system != trained_on]
-    if drop and trained_on in draws and unseen:
-        value = {row["arm"]: row["value"] for row in rows}
-        lost = draws[trained_on] - np.mean([draws[system] for system in unseen], 0)
-        low, high = interval(lost)
-        about = {"system": trained_on, "arm": "unseen", "regime": regime, "low": low, "high": high}
-        mean = float(value[trained_on] - np.mean([value[system] for system in unseen]))
-        rows.append(metric_row(study, STAGE, "detector_auc_drop", mean, n=len(unseen), seeds=1, **about))
+        rows.append(metric_row(study, STAGE, "detector_auc", found.value, n=n, seeds=1, **about))
     return rows
+
+
+def drop_rows(
+    study: str, matrix: dict[str, dict[str, Told]], generators: dict[str, str], regime: str
+) -> list[dict]:
+    """Return ``detector_auc_drop``: what detectors lose on systems they did not learn from.
+
+    The AUC on the own system less the mean of the others': of all others (arm ``unseen``), and of those that
+    another generator drew, which shares no weights (arm ``unseen_generator``). Besides each detector's row there is
+    one of their mean, system ``each``: the one number of a matrix. ``n`` counts systems, or detectors.
+
+    Args:
+        matrix: by what was learned from, then by what was tested on; generators: which one drew each system.
+    """
+    rows = []
+    for arm in ("unseen", "unseen_generator"):
+        lost = {own: _lost(own, told, generators, arm) for own, told in matrix.items()}
+        lost = {own: found for own, found in lost.items() if found is not None}
+        if lost:
+            parts = [found for found, _ in lost.values()]
+            mean = Told(float(np.mean([p.value for p in parts])), np.mean([p.draws for p in parts], 0))
+            lost["each"] = mean, len(parts)
+        for own, (found, n) in lost.items():
+            low, high = interval(found.draws)
+            about = {
+                "system": own,
+                "arm": arm,
+                "regime": regime,
+                "low": low,
+                "high": high,
+                "n": n,
+                "seeds": 1,
+            }
+            rows.append(metric_row(study, STAGE, "detector_auc_drop", found.value, **about))
+    return rows
+
+
+def _lost(own: str, told: dict[str, Told], generators: dict[str, str], arm: str) -> tuple[Told, int] | None:
+    """Return what one detector loses on other systems and how many those are; None where there are none."""
+    others = [s for s in told if s != own]
+    if arm == "unseen_generator":
+        others = [s for s in others if generators[s] != generators[own]]
+    if not others:
+        return None
+    value = told[own].value - float(np.mean([told[s].value for s in others]))
+    return Told(value, told[own].draws - np.mean([told[s].draws for s in others], 0)), len(others)
 
 
 # --- what a file goes through ----------------------------------------------------------------
@@ -261,10 +313,9 @@ def rows_by_change(
     changes: Mapping[str, Callable[[np.ndarray], np.ndarray]],
 ) -> list[dict]:  # fmt: skip
     """Return ``detector_auc`` after every change, whose name ends the regime: ``detector=network;jpeg=50``."""
-    return [
-        row
-        for name, change in changes.items()
-        for row in detector_rows(
-            study, trained_on, score, changed(tested, change), f"detector={detector};{name}", drop=False
-        )
-    ]
+    rows = []
+    for name, change in changes.items():
+        after = changed(tested, change)
+        found = ask_detector(score, after)
+        rows += detector_rows(study, trained_on, found, after, f"detector={detector};{name}")
+    return rows

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from groundsynth.artifacts import metric_row
 from groundsynth.checks.agreement import map_kappas
-from groundsynth.checks.cleaning import STAGE, claim_counts
-from groundsynth.checks.distribution import frechet_distance, kernel_distances
+from groundsynth.checks.cleaning import PUBLISHED, STAGE, claim_counts
+from groundsynth.checks.distribution import frechet_distance, frechet_distances, kernel_distances
 from groundsynth.checks.prompt_control import all_shares, judged_classes, share_skill
-from groundsynth.checks.resampling import LEVELS, bootstrap_interval
+from groundsynth.checks.resampling import LEVELS, RESAMPLES
+from groundsynth.seeds import rng
 
 CLEANED = "cleaned"
 AGAINST = ("uncleaned", "random_drop")
@@ -65,27 +67,28 @@ def generator_rows(
 ) -> list[dict]:
     """Return every score of every set of pairs, and what cleaning changed (``delta_…``), as metric rows.
 
-    Intervals are over blocks of the captions' ground, paired; those of the kernel distance over random halves, the
-    same for every set. ``kid_change``, ``frechet_change`` and ``image_text_change`` are relative, as published.
+    Intervals are over blocks of the captions' ground and seeds of training, paired; those of distances over random
+    halves, the same for every set, and seeds. ``kid_change``, ``frechet_change`` and ``image_text_change`` are
+    relative, as published.
 
     Args:
         drawn: by arm; ``cleaned`` and ``AGAINST`` among them. subsets, seed: of the kernel distance.
     """
     seeds = len(drawn[CLEANED].maps) // len(asked.captions)
     row = partial(metric_row, study, STAGE, system="text", n=len(asked.captions), seeds=seeds)
-    groups = np.tile(asked.blocks, seeds)
+    over = partial(over_blocks, asked.blocks, seeds)
     rows: list[dict] = []
     scores = {arm: score_functions(asked, found) for arm, found in drawn.items()}
     for name in (score for score in SCORES if score in scores[CLEANED]):
         own = {arm: functions[name] for arm, functions in scores.items()}
         for arm, score in own.items():
-            rows.append(row(name, arm=arm, regime=regime, **_over_blocks(score, groups, name)))
+            rows.append(row(name, arm=arm, regime=regime, **over(score, name)))
         for arm in AGAINST:
             change = partial(_difference, own[CLEANED], own[arm])
             about = dict(arm=f"{CLEANED}-{arm}", regime=regime)
-            rows.append(row(f"delta_{name}", **about, **_over_blocks(change, groups, name)))
+            rows.append(row(f"delta_{name}", **about, **over(change, name)))
             if name == "image_text_score":
-                change = _over_blocks(partial(_ratio, own[CLEANED], own[arm]), groups, name)
+                change = over(partial(_ratio, own[CLEANED], own[arm]), name)
                 rows += [row("image_text_change", **about, **change)] if np.isfinite(change["value"]) else []
     return rows + distance_rows(row, asked, drawn, regime, subsets, seed)
 
@@ -125,10 +128,25 @@ def _ratio(first: Callable, second: Callable, at: np.ndarray) -> float:
     return first(at) / below - 1 if below > 0 else np.nan
 
 
-def _over_blocks(score: Callable[[np.ndarray], float], groups: np.ndarray, name: str) -> dict:
-    """Return a score with its interval; the same name draws the same blocks."""
-    low, high = bootstrap_interval(score, len(groups), "cleaned training", name, groups=groups)
-    return {"value": score(np.arange(len(groups))), "low": low, "high": high}
+def over_blocks(blocks: np.ndarray, seeds: int, score: Callable[[np.ndarray], float], name: str) -> dict:
+    """Return a score with its 95 % interval over blocks and, of several, seeds of training.
+
+    The same name draws the same blocks and seeds. No interval with a single block, or where no draw has a score.
+
+    Args:
+        blocks: (n,) of the captions; score: of indices into the s·n samples, the seeds one after the other.
+    """
+    n, members = len(blocks), [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
+    value, random = score(np.arange(seeds * n)), rng("cleaned training", name)
+    if len(members) < 2:
+        return {"value": value, "low": None, "high": None}
+    values = []
+    for _ in range(RESAMPLES):
+        at = np.concatenate([members[k] for k in random.integers(len(members), size=len(members))])
+        values.append(score(np.concatenate([s * n + at for s in random.integers(seeds, size=seeds)])))
+    found = np.array(values)[np.isfinite(values)]
+    low, high = map(float, np.quantile(found, LEVELS)) if found.size else (None, None)
+    return {"value": value, "low": low, "high": high}
 
 
 def distance_rows(
@@ -136,26 +154,94 @@ def distance_rows(
 ) -> list[dict]:
     """Return ``kid`` and ``frechet_distance`` of every arm to real windows, and what cleaning changed.
 
-    The Fréchet distance is of whole sets and has no interval.
+    The Fréchet distance is of whole sets and has no interval; its change is that of random halves.
     """
     n = min(len(asked.real), len(asked.captions))
     where = {"regime": f"{regime};features=labeller", "n": n}
-    halves, frechet, rows = {}, {}, []
+    kid, frechet, rows = {}, {}, []
     for arm, found in drawn.items():
         sets = [part[:n] for part in found.features.reshape(-1, len(asked.captions), asked.real.shape[1])]
-        halves[arm] = np.mean([kernel_distances(x, asked.real[:n], subsets, seed) for x in sets], 0)
-        frechet[arm] = float(np.mean([frechet_distance(x, asked.real[:n], asked.train)[0] for x in sets]))
-        rows.append(row("kid", arm=arm, **_over_halves(halves[arm]), **where))
-        rows.append(row("frechet_distance", frechet[arm], arm=arm, **where))
+        parts = [kernel_distances(x, asked.real[:n], subsets, seed) for x in sets]
+        kid[arm] = np.stack(parts, 1)  # (subsets, seeds)
+        parts = [frechet_distances(x, asked.real[:n], asked.train, subsets, seed) for x in sets]
+        frechet[arm] = np.stack(parts, 1)
+        whole = np.mean([frechet_distance(x, asked.real[:n], asked.train)[0] for x in sets])
+        rows.append(row("kid", arm=arm, **_over_halves(kid[arm]), **where))
+        rows.append(row("frechet_distance", float(whole), arm=arm, **where))
     for arm in AGAINST:
         about = where | {"arm": f"{CLEANED}-{arm}"}
-        rows.append(row("delta_kid", **_over_halves(halves[CLEANED] - halves[arm]), **about))
-        if halves[arm].mean() > 0:
-            rows.append(row("kid_change", halves[CLEANED].mean() / halves[arm].mean() - 1, **about))
-        rows.append(row("frechet_change", frechet[CLEANED] / frechet[arm] - 1, **about))
+        rows.append(row("delta_kid", **_over_halves(kid[CLEANED] - kid[arm]), **about))
+        for name, halves in (("kid_change", kid), ("frechet_change", frechet)):
+            change = _over_halves(halves[CLEANED], halves[arm])
+            rows += [row(name, **change, **about)] if np.isfinite(change["value"]) else []
     return rows
 
 
-def _over_halves(values: np.ndarray) -> dict:
-    low, high = np.quantile(values, LEVELS)
-    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
+def _over_halves(values: np.ndarray, below: np.ndarray | None = None) -> dict:
+    """Return the mean of (subsets, seeds) values with its interval over halves and seeds.
+
+    Args:
+        below: with it, the relative change from its mean; NaN where that is not above 0, and no interval where some
+            draw of it is not.
+    """
+    subsets, seeds = values.shape
+    picked = rng("cleaned training", "halves").integers(seeds, size=(subsets, seeds))
+    value, draws = values.mean(), np.take_along_axis(values, picked, 1).mean(1)
+    if below is not None:
+        base = np.take_along_axis(below, picked, 1).mean(1)
+        value = value / below.mean() - 1 if below.mean() > 0 else np.nan
+        if (base <= 0).any():
+            return {"value": float(value), "low": None, "high": None}
+        draws = draws / base - 1
+    low, high = np.quantile(draws, LEVELS)
+    return {"value": float(value), "low": float(low), "high": float(high)}
+
+
+def comparators(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the published changes as rows beside ours (table 'comparators'), once per set cleaning is held against.
+
+    ``shown`` is *better* or *worse* where the whole interval lies on one side of 0, better being the published
+    side; one measure of ours may stand beside several published ones.
+
+    Args:
+        metrics: of ``compare-cleaned``.
+    """
+    rows = []
+    for known in PUBLISHED.itertuples():
+        for arm in AGAINST:
+            same = (metrics["metric"] == known.metric) & (metrics["arm"] == f"{CLEANED}-{arm}")
+            ours = metrics[same].iloc[0] if same.any() else None
+            rows.append(
+                {"measure": known.measure, "published": known.change, "published_against": known.against,
+                 "metric": known.metric, "against": arm,
+                 **({} if ours is None else {name: ours[name] for name in ("value", "low", "high")}),
+                 "shown": change_words(ours, np.sign(known.value))}
+            )  # fmt: skip
+    names = [
+        "measure",
+        "published",
+        "published_against",
+        "metric",
+        "against",
+        "value",
+        "low",
+        "high",
+        "shown",
+    ]
+    table = pd.DataFrame(rows, columns=names)
+    return table.astype({"value": float, "low": float, "high": float})
+
+
+def change_words(row: pd.Series | None, better: float = 1) -> str:
+    """Return what the interval of a change says.
+
+    Args:
+        row: with low and high; better: 1 where higher is better, -1 where lower is.
+    """
+    if row is None:
+        return "not measured"
+    if pd.isna(row["low"]):
+        return "no interval"
+    if (better * row[["low", "high"]] > 0).all():
+        return "better"
+    return "worse" if (better * row[["low", "high"]] < 0).all() else "no difference shown"

@@ -20,6 +20,7 @@ from groundsynth.seeds import rng
 __all__ = [
     "distance_rows",
     "frechet_distance",
+    "frechet_distances",
     "kernel_distance",
     "power_spectrum_error",
     "radial_power_spectrum",
@@ -70,14 +71,16 @@ def kernel_distances(first: np.ndarray, second: np.ndarray, subsets: int, seed: 
     import torch
     from torchmetrics.image.kid import poly_mmd
 
-    generator = rng("kid", seed)
     a, b = (torch.from_numpy(np.asarray(x, np.float64)) for x in (first, second))
-    size = max(2, min(len(first), len(second)) // 2)
-    values = [
-        poly_mmd(a[generator.permutation(len(a))[:size]], b[generator.permutation(len(b))[:size]]).item()
-        for _ in range(subsets)
+    return np.array([poly_mmd(a[i], b[j]).item() for i, j in _halves(len(a), len(b), subsets, seed)])
+
+
+def _halves(first: int, second: int, subsets: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the places of random halves of two sets, as many of each, for every subset."""
+    generator, size = rng("kid", seed), max(2, min(first, second) // 2)
+    return [
+        (generator.permutation(first)[:size], generator.permutation(second)[:size]) for _ in range(subsets)
     ]
-    return np.array(values)
 
 
 def distance_rows(
@@ -126,14 +129,32 @@ def frechet_distance(first: np.ndarray, second: np.ndarray, train: np.ndarray) -
     Args:
         first, second: (n, d) features; train: (m, d) features the components are fitted on.
     """
+    smallest = min(len(first), len(second))
+    pca = _components(train, smallest)
+    return _frechet(pca.transform(first), pca.transform(second)), pca.n_components_
+
+
+def frechet_distances(
+    first: np.ndarray, second: np.ndarray, train: np.ndarray, subsets: int, seed: int
+) -> np.ndarray:
+    """Return the Fréchet distance of the random halves that :func:`kernel_distances` takes, (subsets,) float64.
+
+    Halves allow half as many components, so their distances are not those of the whole sets; the same halves of
+    other sets have comparable ones.
+    """
+    pca = _components(train, min(len(first), len(second)) // 2)
+    a, b = pca.transform(first), pca.transform(second)
+    return np.array([_frechet(a[i], b[j]) for i, j in _halves(len(a), len(b), subsets, seed)])
+
+
+def _components(train: np.ndarray, chips: int) -> PCA:
+    """Return the principal components that so many chips allow, fitted on training features."""
+    components = max(1, min(MAX_COMPONENTS, chips // CHIPS_PER_COMPONENT, *train.shape))
+    return PCA(components, random_state=0).fit(train)
+
+
+def _frechet(first: np.ndarray, second: np.ndarray) -> float:
     from torch_fidelity.metric_fid import fid_statistics_to_metric
 
-    smallest = min(len(first), len(second))
-    components = max(1, min(MAX_COMPONENTS, smallest // CHIPS_PER_COMPONENT, *train.shape))
-    pca = PCA(components, random_state=0).fit(train)
-    moments = [
-        {"mu": x.mean(0), "sigma": np.atleast_2d(np.cov(x, rowvar=False))}
-        for x in (pca.transform(first), pca.transform(second))
-    ]
-    result = fid_statistics_to_metric(*moments, verbose=False)
-    return float(next(iter(result.values()))), components
+    moments = [{"mu": x.mean(0), "sigma": np.atleast_2d(np.cov(x, rowvar=False))} for x in (first, second)]
+    return float(next(iter(fid_statistics_to_metric(*moments, verbose=False).values())))

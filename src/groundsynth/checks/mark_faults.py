@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -104,33 +105,50 @@ FAULTS = {
 }
 
 
-def plant_faults(folder: Path, anchors: str | None = None) -> pd.DataFrame:
-    """Return the verdict on every synthetic single file of an export after each fault it can have.
+def plant_faults(
+    folder: Path, anchors: str | None = None, progress: Callable[[Iterable], Iterable] = iter
+) -> pd.DataFrame:
+    """Return the verdict on every single picture of an export after each fault it can have.
 
-    A manifest can only be swapped where there is one. The other file is of the same format and role.
+    A real picture has no mark to take off or to exchange, and a manifest can only be swapped where there is one.
+    The other file is of the same format and role.
 
     Returns:
-        columns path, fault, verdict, found (bool).
+        columns path, synthetic (bool), fault, verdict, found (bool).
     """
     listed = read_table(Path(folder) / LIST, "exported_files")
-    listed = listed[listed["synthetic"] & ~listed["path"].str.contains(".tar/", regex=False)]
+    listed = listed[(listed["role"] != "file") & ~listed["path"].str.contains(".tar/", regex=False)]
     rows = []
-    for _, part in listed.groupby([listed["path"].str[-4:], "role"], sort=False):
+    for _, part in progress(list(listed.groupby([listed["path"].str[-4:], "role", "synthetic"], sort=False))):
         records = part.to_dict("records")
         for record, neighbour in zip(records, [*records[1:], records[0]], strict=True):
             name, other = record["path"], (Path(folder) / neighbour["path"]).read_bytes()
             data = (Path(folder) / name).read_bytes()
             for fault, change in FAULTS.items():
-                if fault == "swapped_manifest" and (not record["signed"] or len(records) < 2):
+                if not _possible(fault, record, len(records)):
                     continue
                 verdict = judge_file(name, change(data, name, other), record, anchors)["verdict"]
-                rows.append({"path": name, "fault": fault, "verdict": verdict, "found": verdict not in GOOD})
-    return pd.DataFrame(rows, columns=["path", "fault", "verdict", "found"])
+                about = {"path": name, "synthetic": record["synthetic"], "fault": fault, "verdict": verdict}
+                rows.append(about | {"found": verdict not in GOOD})
+    return pd.DataFrame(rows, columns=["path", "synthetic", "fault", "verdict", "found"])
 
 
-def fault_rows(study: str, planted: pd.DataFrame) -> list[dict]:
-    """Return the share of each planted fault that was reported (``mark_detection_rate``, arm = the fault)."""
+def _possible(fault: str, record: dict, alike: int) -> bool:
+    if fault == "swapped_manifest":
+        return record["signed"] and alike > 1
+    return fault == "one_pixel" or record["synthetic"]
+
+
+def fault_rows(study: str, planted: pd.DataFrame, export: str) -> list[dict]:
+    """Return the share of each planted fault that was reported (``mark_detection_rate``, arm = the fault).
+
+    Args:
+        export: which one it was, e.g. ``signed``; it ends the regime.
+    """
     return [
-        rate_row(study, "synthetic", fault, "reader=check-marks", int(part["found"].sum()), len(part))
-        for fault, part in planted.groupby("fault", sort=False)
-    ]
+        rate_row(
+            study, "synthetic" if synthetic else "real", str(fault), f"reader=check-marks;export={export}",
+            int(part["found"].sum()), len(part),
+        )
+        for (synthetic, fault), part in planted.groupby(["synthetic", "fault"], sort=False)
+    ]  # fmt: skip

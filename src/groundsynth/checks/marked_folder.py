@@ -153,8 +153,13 @@ def _of_synthetic(data: bytes, expected: dict, manifest: Manifest | None, iptc: 
     return SIGNED if right else TAMPERED
 
 
-def mark_rows(study: str, checked: pd.DataFrame, arm: str = "") -> list[dict]:
-    """Return how many synthetic files carry each mark, and how many real ones do (``mark_detection_rate``)."""
+def mark_rows(study: str, checked: pd.DataFrame, export: str = "") -> list[dict]:
+    """Return how many synthetic files carry each mark, and how many real ones do (``mark_detection_rate``).
+
+    Args:
+        export: which one it was, e.g. ``signed``; it ends the regime.
+    """
+    ending = f";export={export}" if export else ""
     pictures = checked[checked["role"] != "file"]
     rows = []
     for system, part in (
@@ -163,7 +168,9 @@ def mark_rows(study: str, checked: pd.DataFrame, arm: str = "") -> list[dict]:
     ):
         for reader, found in (("c2pa", part["c2pa"] != ""), ("iptc", part["iptc"])):
             if len(part):
-                rows.append(rate_row(study, system, arm, f"reader={reader}", int(found.sum()), len(part)))
+                rows.append(
+                    rate_row(study, system, "", f"reader={reader}{ending}", int(found.sum()), len(part))
+                )
     return rows
 
 

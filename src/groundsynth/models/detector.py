@@ -18,7 +18,7 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from groundsynth.errors import GroundsynthError
-from groundsynth.models.segmenter import to_tensor
+from groundsynth.models.segmenter import rate_factor, to_tensor
 from groundsynth.seeds import derive_seed, rng
 
 WIDTHS = (24, 32, 48, 48)
@@ -115,18 +115,16 @@ def _fit(
     network.apply(_start_anew)
     network = network.to(device)
     optimiser = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.steps, pct_start=0.2
-    )
     for step in tqdm(range(settings.steps), desc="detector", mininterval=5, leave=False):
         images, labels = draw(rng("detector", settings.seed, step))
         logits = network(to_tensor(images).to(device))
         wanted = labels.to(device).expand(-1, *logits.shape[2:])
         loss = functional.cross_entropy(logits, wanted)
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * rate_factor(step + 1, settings.steps)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        schedule.step()
     return _settle(network, draw, settings, device)
 
 

@@ -24,6 +24,8 @@ DETECTORS = {
 }
 LINES = {"network": "#0072b2", "hardened": "#009e73", "spectrum": "#d55e00", "levels": "#8c8c8c"}
 EXAMPLES = 6
+PANELS = 2  # matrices side by side
+CELL = (0.95, 0.5)  # of a matrix, inches: an interval in figures fits
 
 
 def draw_figures(
@@ -87,8 +89,13 @@ def matrix_figure(metrics: pd.DataFrame) -> Figure:
     """Draw one matrix per detector, each cell with its interval."""
     rows = metrics[(metrics["metric"] == "detector_auc") & ~metrics["arm"].str.startswith("forged")]
     there = {regime: title for regime, title in DETECTORS.items() if (rows["regime"] == regime).any()}
-    figure, axes = plt.subplots(1, len(there), figsize=(4.4 * len(there), 3.8), sharey=True)
-    for panel, (regime, title) in zip(axes, there.items(), strict=True):
+    systems = rows["arm"].nunique()
+    lines, columns = -(-len(there) // PANELS), min(PANELS, len(there))
+    size = (columns * (CELL[0] * systems + 0.8), lines * (CELL[1] * (systems + 1) + 1.1))
+    figure, axes = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
+    for panel in axes.flat[len(there) :]:
+        panel.set_axis_off()
+    for panel, (regime, title) in zip(axes.flat, there.items(), strict=False):
         part = rows[rows["regime"] == regime]
         order = list(dict.fromkeys(part["system"])), list(dict.fromkeys(part["arm"]))
         value = part.pivot_table(index="system", columns="arm", values="value").loc[order[0], order[1]]
@@ -99,7 +106,8 @@ def matrix_figure(metrics: pd.DataFrame) -> Figure:
             value, annot=words, fmt="", vmin=0, vmax=1, center=0.5, cmap="vlag", cbar=False, ax=panel,
             annot_kws={"fontsize": 9}, linewidths=1,
         )  # fmt: skip
-        panel.set(title=title, xlabel="tested on", ylabel="trained on" if panel is axes[0] else "")
+        panel.tick_params(axis="y", labelrotation=0)
+        panel.set(title=title, xlabel="tested on", ylabel="trained on" if panel in axes[:, 0] else "")
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from groundsynth.checks.cleaned_training import change_words
 from groundsynth.checks.cleaning import PUBLISHED
 from groundsynth.legend import colour_map
 from groundsynth.report.tables import interval
@@ -19,11 +21,18 @@ MEASURES = {
     "delta_map_kappa": "kappa of map and labeller",
     "delta_image_text_score": "image–text score",
     "delta_kid": "kernel distance (lower is better)",
+    "delta_miou": "mIoU of a segmenter on real chips",
 }
 CHANGES = {
     "kid_change": "kernel distance",
     "frechet_change": "Fréchet distance",
     "image_text_change": "image–text score",
+}
+#: of `clean-captions`; of all of them, higher is better
+JUDGES = {
+    "delta_claim_precision": "true claims, against the maps",
+    "delta_retrieval_recall_at_10": "retrieval by another model, recall at 10",
+    "delta_auc": "own caption above a shuffled one, by another model",
 }
 COLOURS = {"cleaned-uncleaned": "#0072b2", "cleaned-random_drop": "#e69f00"}
 LETTERS = 26  # of a line of a caption above its column
@@ -36,11 +45,16 @@ def plot_generators(metrics: pd.DataFrame) -> Figure:
         metrics: from ``compare-cleaned``.
     """
     there = [name for name in MEASURES if (metrics["metric"] == name).any()]
-    figure, axes = plt.subplots(1, len(there) + 1, figsize=(2.3 * len(there) + 3.2, 3.2))
+    widths = [*[1.0] * len(there), 1.6]
+    figure, axes = plt.subplots(
+        1, len(widths), figsize=(2.3 * sum(widths), 3.2), gridspec_kw={"width_ratios": widths}
+    )
     for ax, name in zip(axes, there, strict=False):
         rows = metrics[metrics["metric"] == name]
         for place, (arm, colour) in enumerate(COLOURS.items()):
             _whisker(ax, place, rows[rows["arm"] == arm].iloc[0], colour)
+        for known in PUBLISHED[PUBLISHED["metric"] == name].itertuples():
+            ax.plot(0.25, known.value, "D", mfc="none", color="#767676")
         ax.axhline(0, color="#4d4d4d", lw=1)
         ax.set_xticks(
             range(len(COLOURS)), [arm.removeprefix("cleaned-").replace("_", "\n") for arm in COLOURS]
@@ -49,7 +63,7 @@ def plot_generators(metrics: pd.DataFrame) -> Figure:
         ax.set(xlim=(-0.6, len(COLOURS) - 0.4))
         ax.set_title(textwrap.fill(MEASURES[name], 20), fontsize=9)
     axes[0].set_ylabel("cleaned minus …")
-    _plot_changes(axes[-1], metrics[metrics["arm"] == "cleaned-uncleaned"])
+    _plot_changes(axes[-1], metrics)
     return figure
 
 
@@ -61,9 +75,10 @@ def _whisker(ax: plt.Axes, place: float, row: pd.Series, colour: str) -> None:
 
 def _plot_changes(ax: plt.Axes, metrics: pd.DataFrame) -> None:
     for place, name in enumerate(CHANGES):
-        rows = metrics[metrics["metric"] == name]
-        if len(rows):
-            _whisker(ax, place, rows.iloc[0], "#0072b2")
+        for shift, (arm, colour) in zip((-0.15, 0.0), COLOURS.items(), strict=True):
+            rows = metrics[(metrics["metric"] == name) & (metrics["arm"] == arm)]
+            if len(rows):
+                _whisker(ax, place + shift, rows.iloc[0], colour)
         known = PUBLISHED[PUBLISHED["metric"] == name]
         ax.plot([place + 0.25] * len(known), known["value"], "D", mfc="none", color="#767676")
         for _, other in known.iterrows():
@@ -110,12 +125,38 @@ def scene_table(metrics: pd.DataFrame) -> pd.DataFrame:
         metrics: from ``clean-captions``.
 
     Returns:
-        columns planted, scenes, captions (wrong or right), removed, n.
+        columns planted, scenes, captions (wrong or right), removed, n and auc, the filter's of that scene type.
     """
-    rows = metrics[(metrics["metric"] == "removed_share") & metrics["regime"].str.contains(";scenes=")]
-    parts = rows["regime"].str.extract(r"planted=(?P<planted>[^;]+);scenes=(?P<scenes>.+)")
-    about = rows.assign(captions=rows["arm"], removed=[interval(row, digits=2) for _, row in rows.iterrows()])
-    return pd.concat([parts, about[["captions", "removed", "n"]]], axis=1).reset_index(drop=True)
+    rows = metrics[metrics["regime"].str.contains(";scenes=")]
+    text = [interval(row, digits=2) for _, row in rows.iterrows()]
+    rows = rows.assign(
+        text=text, **rows["regime"].str.extract(r"planted=(?P<planted>[^;]+);scenes=(?P<scenes>.+)")
+    )
+    removed = rows[rows["metric"] == "removed_share"].rename(columns={"arm": "captions", "text": "removed"})
+    auc = rows[rows["metric"] == "cleaning_auc"].rename(columns={"text": "auc"})[["planted", "scenes", "auc"]]
+    table = removed.merge(auc, on=["planted", "scenes"], how="left").fillna({"auc": "–"})
+    return table[["planted", "scenes", "captions", "removed", "n", "auc"]]
+
+
+def judge_table(metrics: pd.DataFrame, planted: str) -> pd.DataFrame:
+    """Return what cleaning changed in the eyes of judges that were not the filter, and whether that is shown.
+
+    Args:
+        metrics: from ``clean-captions``; planted: share of planted errors, e.g. ``25%``.
+
+    Returns:
+        columns judge, against, change (with its interval) and shown.
+    """
+    at = metrics["regime"].str.fullmatch(rf"planted={re.escape(planted)}(;.*)?")
+    rows = metrics[at & metrics["metric"].isin(JUDGES)]
+    return pd.DataFrame(
+        {
+            "judge": rows["metric"].map(JUDGES),
+            "against": rows["arm"].str.removeprefix("cleaned-").str.replace("_", " "),
+            "change": [interval(row, sign=True) for _, row in rows.iterrows()],
+            "shown": [change_words(row) for _, row in rows.iterrows()],
+        }
+    ).reset_index(drop=True)
 
 
 def plot_same_captions(

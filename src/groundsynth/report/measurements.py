@@ -32,9 +32,11 @@ MEASUREMENTS = {
     "compare-labellers": Measurement("labellers", "Which network labels best?"),
     "compare-contrastive": Measurement("contrastive", "Do images and words gain from synthetic pairs?"),
     "clean-captions": Measurement("cleaning", "Are wrong captions found?"),
-    "compare-cleaned": Measurement("cleaned_training", "Is a generator better for cleaned captions?"),
+    "compare-cleaned": Measurement(
+        "cleaned_training", "Is a generator better for cleaned captions?", ("comparators.csv",)
+    ),
     "detect": Measurement("authenticity", "Can synthetic chips be told from real ones?"),
-    "check-marks": Measurement("marks", "Are marks of origin found, and faults reported?"),
+    "try-marks": Measurement("marks", "Are marks of origin found, and faults reported?", ("faults.csv",)),
     "aa-test": Measurement("aa_test", "How often does the benchmark see a difference where there is none?"),
     "human-rating": Measurement("human_rating", "What do people see?"),
     "ground-benchmark": Measurement("ground_scale", "How long does grounding take?"),

@@ -2,8 +2,8 @@
 
 Wrong captions are planted among the real pairs and cleaned as ``clean-captions`` does. Three generators of equal
 steps learn from all pairs, from what cleaning left, and from as many dropped at random; all are asked for the
-captions of validation windows. What judges them was not the filter: maps, the labeller, and an image–text model
-that learned from hidden blocks alone.
+captions of validation windows. What judges them was not the filter: maps, the labeller, an image–text model that
+learned from hidden blocks alone, and segmenters that learn from what the generators drew.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from groundsynth.artifacts import metric_row, read_chips, write_metrics
+from groundsynth.artifacts import metric_row, read_chips, write_metrics, write_table
+from groundsynth.benchmark.segmentation import read_primary
 from groundsynth.captions.turned import describe_turned
-from groundsynth.checks.cleaned_training import AGAINST, CLEANED, Asked, Drawn, generator_rows
+from groundsynth.checks.cleaned_training import Asked, Drawn, comparators, generator_rows
 from groundsynth.checks.cleaning import STAGE, plant_errors
 from groundsynth.checks.contrastive import HeldOut
 from groundsynth.checks.kept_samples import Arrays, keep_arrays, name_samples
@@ -44,6 +45,12 @@ from groundsynth.paths import project_root, results_dir, stage_dir
 from groundsynth.report.cleaning_figures import plot_generators, plot_same_captions
 from groundsynth.report.style import save_figure
 from groundsynth.seeds import derive_seed, rng
+from groundsynth.workflow.cleaned_downstream import (
+    ARMS,
+    count_segmenters,
+    segmenter_rows,
+    training_captions,
+)
 from groundsynth.workflow.cleaning_study import (
     JUDGE_SIZES,
     JUDGE_SOFTNESS,
@@ -55,7 +62,6 @@ from groundsynth.workflow.cleaning_study import (
 )
 from groundsynth.workflow.contrastive_study import count_hits, mean_rate
 
-ARMS = (*AGAINST, CLEANED)
 SHOWN = 6  # captions in a figure
 
 
@@ -69,12 +75,13 @@ class Wanted:
     seeds: list[int]
     start: str | None
     samples: int
+    downstream: int
 
 
 def compare_cleaned(study: Study, wanted: Wanted, folder: Path, progress: Callable = iter) -> pd.DataFrame:
-    """Train and judge a generator per set of pairs and seed; write ``metrics.csv`` and figures to ``folder``.
+    """Train and judge a generator per set of pairs and seed; write ``metrics.csv``, ``comparators.csv`` and figures.
 
-    Finished trainings and samples are kept, so a stopped run goes on.
+    Finished trainings and samples are kept, so a stopped run goes on, a stopped training from its last checkpoint.
 
     Args:
         progress: wraps the list of trainings, e.g. ``tqdm``.
@@ -88,10 +95,15 @@ def compare_cleaned(study: Study, wanted: Wanted, folder: Path, progress: Callab
     sets = _clean(study, wanted, ground, writer, device)
     val, hidden = _by_split(study, wanted.fold, ground.val)
     windows = _some(val, wanted.samples)
+    lessons = training_captions(ground, writer, wanted.downstream)
     drawn: dict[tuple[str, int], Arrays] = {}
+    taught: dict[tuple[str, int], tuple[np.ndarray, np.ndarray]] = {}
     for arm, seed in progress([(arm, seed) for arm in ARMS for seed in wanted.seeds]):
         model = _train(study, wanted, ground, sets[arm], seed, device)
-        drawn[arm, seed] = _draw(study, model, windows, folder / "samples", device)
+        drawn[arm, seed] = _draw(study, model, windows.captions, "windows", folder / "samples", device)
+        if lessons:
+            pairs = _draw(study, model, lessons, "lessons", folder / "samples", device)
+            taught[arm, seed] = pairs["images"], pairs["maps"]
     labeller = load_segmenter(stage_dir(study.study, "04_label", wanted.fold) / "labeller", device)
     judge = _train_judge(study, hidden, writer, device)
     regime = f"planted={wanted.rate:.0%}" + (";fine_tuned" if wanted.start else "")
@@ -103,7 +115,12 @@ def compare_cleaned(study: Study, wanted: Wanted, folder: Path, progress: Callab
         arm: _judge([drawn[arm, seed] for seed in wanted.seeds], windows, labeller, judge) for arm in ARMS
     }
     rows = generator_rows(study.study, asked, found, regime, study.ground.kid_subsets, study.ground.seed)
+    if taught:
+        counts = count_segmenters(study, wanted.fold, taught, device)
+        primary = read_primary(study.study, wanted.fold)
+        rows += segmenter_rows(study.study, counts, primary, regime, study.benchmark.bootstrap)
     metrics = write_metrics(rows + _judge_rows(study.study, judge, windows, regime), folder / "metrics.csv")
+    write_table(comparators(metrics), folder / "comparators.csv", "comparators")
     _figures(folder, metrics, windows, {arm: drawn[arm, wanted.seeds[0]] for arm in ARMS}, study, wanted)
     return metrics
 
@@ -166,21 +183,23 @@ def _settings(study: Study, wanted: Wanted, seed: int, device: torch.device) -> 
     return replace(settings, steps=wanted.steps or own.steps, conditions=conditions)
 
 
-def _draw(study: Study, model: nn.Module, windows: HeldOut, folder: Path, device: torch.device) -> Arrays:
-    """Return ``images`` and ``maps`` drawn for the captions of windows; seeds are the same for every generator."""
+def _draw(
+    study: Study, model: nn.Module, captions: list[str], kind: str, folder: Path, device: torch.device
+) -> Arrays:
+    """Return ``images`` and ``maps`` drawn for captions of a kind; seeds are the same for every generator."""
     own = study.generate
     way = SamplingSettings(
         own.sampling_steps, own.solver, tuple(own.sigma_range), own.batch_size, own.churn, own.guidance
     )
-    seeds = [derive_seed("cleaned training", k) for k in range(len(windows.captions))]
+    seeds = [derive_seed("cleaned training", kind, k) for k in range(len(captions))]
 
     def draw() -> Arrays:
         nothing = np.full((len(seeds), NUM_CLASSES), np.nan)
-        asked = conditions_of(windows.captions, nothing)
+        asked = conditions_of(captions, nothing)
         images, maps = sample_pairs(model, "text", seeds, way, device, conditions=asked)
         return {"images": images, "maps": maps}
 
-    name = name_samples(hash_weights(model), astuple(way), seeds, windows.captions)
+    name = name_samples(hash_weights(model), astuple(way), seeds, captions)
     return keep_arrays(folder / f"{name}.npz", draw)
 
 
@@ -229,9 +248,10 @@ def _figures(
         f"Generators of system 'text', {steps} steps and {len(wanted.seeds)} seeds each, that learned from real pairs of "
         f"which {wanted.rate:.0%} had a wrong caption (uncleaned), from what cleaning left of them, and from as many "
         f"dropped at random; all asked for the captions of the same {len(windows.captions)} validation windows. "
-        "Differences of cleaned to the others; bars: 95 % intervals over blocks, paired, and for the kernel distance "
-        "over random halves; they say nothing about another training. Right: relative changes to uncleaned, with those published of another generator, "
-        "against its pretrained model.",
+        "Differences of cleaned to the others; bars: 95 % intervals over blocks and seeds of training, paired, and for "
+        f"distances over random halves and seeds; {len(wanted.seeds)} seeds say little about another training. The "
+        f"segmenters learned from {wanted.downstream} drawn pairs each. Right: relative changes. Hollow: published, of "
+        "another generator, the distance and the scores against its pretrained model.",
     )
     some = np.linspace(0, len(windows.captions) - 1, min(SHOWN, len(windows.captions))).round().astype(int)
     rows = {arm: (found["images"][some], found["maps"][some]) for arm, found in drawn.items()}

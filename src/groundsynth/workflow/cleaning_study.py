@@ -25,7 +25,7 @@ from groundsynth.checks.cleaning import (
     cleaning_rows,
     cross_fit,
     plant_errors,
-    precision_row,
+    precision_rows,
     propose_again,
     score_pairs,
     verdicts,
@@ -58,8 +58,8 @@ class Ground:
 
     Attributes:
         ids, blocks: (n,); images: (n, s, s, 3); maps: (n, s, s), the true ones.
-        readings: (n, s, s), the labeller's, for new descriptions.
-        val, test: windows that no training chip shares a pixel with.
+        readings: (n, s, s), the labeller's, for scene types and new descriptions.
+        val, test: windows that no training chip shares a pixel with; val_readings: the labeller's of ``val``.
     """
 
     ids: np.ndarray
@@ -69,6 +69,7 @@ class Ground:
     readings: np.ndarray
     val: HeldOut
     test: HeldOut
+    val_readings: np.ndarray
 
 
 def clean_captions(
@@ -98,8 +99,8 @@ def clean_captions(
         save_figure(figure, folder / f"pairs-{rate:.2f}.png", ranked_caption(len(captions), rate))
         found = seen.round_of != 0  # not kept as it was
         rows += cleaning_rows(
-            study.study, seen.scores, wrong, found, seen.cleaning.type_of(described), seen.cleaning.names,
-            ground.blocks, regime,
+            study.study, seen.scores, wrong, found, seen.cleaning.type_of(ground.readings),
+            seen.cleaning.names, ground.blocks, regime,
         )  # fmt: skip
         rows += judge_rows(study.study, ground, described, seen, writer, regime)
         if seeds:
@@ -116,10 +117,10 @@ def read_ground(study: Study, fold: int, writer: object) -> Ground:
         stage_dir(study.study, "04_label", fold) / "labeller", pick_device(study.device)
     )
     held = {split: read_held_out(prepared, size, split, writer) for split in ("val+hidden", "test")}
-    readings, _ = predict(labeller, images)
+    readings, val_readings = (predict(labeller, x)[0] for x in (images, held["val+hidden"].images))
     return Ground(
         chips["chip_id"].to_numpy(), images, stack(chips, "mask"), chips["block"].to_numpy(), readings,
-        held["val+hidden"], held["test"],
+        held["val+hidden"], held["test"], val_readings,
     )  # fmt: skip
 
 
@@ -133,10 +134,10 @@ class Cleaned:
     round_of: np.ndarray
 
 
-def validation_pairs(held: HeldOut, writer: object) -> dict[str, tuple[Pairs, np.ndarray]]:
-    """Return validation windows with right and with wrong captions, and the maps these are written from."""
+def validation_pairs(held: HeldOut, writer: object) -> dict[str, Pairs]:
+    """Return validation windows with right and with wrong captions."""
     maps = {"right": held.maps, "wrong": plant_errors(held.maps, 1.0, "val")[0]}
-    return {name: (make_pairs(held.images, m, writer, ("val",), WORDINGS), m) for name, m in maps.items()}
+    return {name: make_pairs(held.images, m, writer, ("val",), WORDINGS) for name, m in maps.items()}
 
 
 def clean(
@@ -152,16 +153,17 @@ def clean(
     scores, models = cross_fit(
         pairs, ground.blocks, FOLDS, lambda part, number: train(part, fitting, ("filter", number))
     )
-    right, wrong = ((score_pairs(models, pairs), maps) for pairs, maps in val.values())
-    cleaning = choose_cleaning(described, right, wrong, seed=0)
-    kept = cleaning.keeps(scores, described)
+    right, wrong = ((score_pairs(models, pairs), ground.val_readings) for pairs in val.values())
+    cleaning = choose_cleaning(ground.readings, right, wrong, seed=0)
+    keeps = partial(cleaning.keeps, readings=ground.readings)
+    kept = keeps(scores)
 
     def rescore(maps: np.ndarray) -> np.ndarray:
         again = make_pairs(ground.images, maps, writer, ("again",), WORDINGS)
         return _blind_scores(models, again, ground.blocks)
 
     proposals = [ground.readings, described[_most_alike(models[0], ground, kept)]]
-    final, round_of = propose_again(described, kept, proposals, rescore, cleaning.keeps)
+    final, round_of = propose_again(described, kept, proposals, rescore, keeps)
     return Cleaned(scores, cleaning, final, round_of)
 
 
@@ -221,13 +223,14 @@ def pair_sets(ground: Ground, described: np.ndarray, seen: Cleaned, regime: str)
 
 
 def judge_rows(study, ground: Ground, described, seen: Cleaned, writer, regime: str) -> list[dict]:
-    """Return ``claim_precision`` of every arm's captions against the true maps."""
-    rows = []
+    """Return ``claim_precision`` of every arm's captions against the true maps, and what cleaning changed."""
+    counts = {}
     for arm, (places, maps) in pair_sets(ground, described, seen, regime).items():
         seeds = [derive_seed("judge", int(place)) for place in places]
-        counts = claim_counts(writer.write(ground.images[places], maps[places], seeds), ground.maps[places])
-        rows.append(precision_row(study, counts, ground.blocks[places], arm, regime))
-    return rows
+        counts[arm] = np.full((len(described), 2), np.nan)
+        captions = writer.write(ground.images[places], maps[places], seeds)
+        counts[arm][places] = claim_counts(captions, ground.maps[places])
+    return precision_rows(study, counts, ground.blocks, regime, "cleaned", ("uncleaned", "random_drop"))
 
 
 def downstream_rows(

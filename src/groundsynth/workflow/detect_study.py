@@ -13,7 +13,15 @@ import torch
 
 from groundsynth.artifacts import read_chips, write_metrics
 from groundsynth.checks import authenticity, forgery
-from groundsynth.checks.authenticity import HeldOut, detector_rows, foreign_levels, ground_cells, match_levels
+from groundsynth.checks.authenticity import (
+    HeldOut,
+    ask_detector,
+    detector_rows,
+    drop_rows,
+    foreign_levels,
+    ground_cells,
+    match_levels,
+)
 from groundsynth.checks.forgery import Forged
 from groundsynth.checks.territory import Territory, held_out_windows, read_maps, read_territory
 from groundsynth.config import Study
@@ -33,7 +41,7 @@ from groundsynth.models.detector import (
 from groundsynth.models.device import pick_device
 from groundsynth.models.sampling import redraw_region
 from groundsynth.models.solvers import SamplingSettings
-from groundsynth.paths import stage_dir
+from groundsynth.paths import caption_journals, stage_dir
 from groundsynth.report.authenticity_figures import draw_figures
 from groundsynth.seeds import derive_seed, rng
 from groundsynth.workflow.parameters import generator_names
@@ -66,16 +74,20 @@ class Chips:
     learn_raw: dict[str, np.ndarray]
     tested_raw: HeldOut
     tables: np.ndarray
+    generators: dict[str, str]  # which one drew each system
     train_table: pd.DataFrame
     territory: Territory
     corners: np.ndarray
 
 
-def detect_study(study: Study, others: list[Study], settings: DetectSettings, folder: Path) -> pd.DataFrame:
+def detect_study(
+    study: Study, others: list[Study], settings: DetectSettings, folder: Path, progress: Callable = iter
+) -> pd.DataFrame:
     """Train detectors, test them, and write ``metrics.csv`` and the figures to ``folder``; return the rows.
 
     Args:
         others: further studies of the same chips, whose systems are taken in, such as one of GANs.
+        progress: wraps the list of what detectors learn from, e.g. ``tqdm``.
 
     Raises:
         GroundsynthError: stages that have not run, studies of other chips, or a single system.
@@ -83,33 +95,61 @@ def detect_study(study: Study, others: list[Study], settings: DetectSettings, fo
     device = pick_device(study.device)
     chips = gather(study, others, settings)
     training = DetectorSettings(settings.steps, seed=settings.seed)
-    networks, rows = {}, []
     sources = {**{name: [name] for name in chips.learn}, ALL: list(chips.learn)}
-    for name, systems in sources.items():
-        learn = np.concatenate([chips.learn[system] for system in systems])
-        networks[name] = train_detector({REAL: chips.train, "synthetic": learn}, training, device)
-        raw = np.concatenate([chips.learn_raw[system] for system in systems])
-        spectral = authenticity.fit_spectral(chips.train, learn)
-        add = partial(detector_rows, study.study, name)
-        rows += add(partial(synthetic_scores, networks[name]), chips.tested, "detector=network")
-        rows += add(spectral, chips.tested, "detector=spectrum")
-        rows += add(
-            authenticity.fit_spectral(chips.train, raw), chips.tested_raw, "detector=spectrum;as_drawn"
+    networks, rows, matrices = {}, [], {}
+    for name, systems in progress(list(sources.items())):
+        learn, raw = (
+            np.concatenate([x[system] for system in systems]) for x in (chips.learn, chips.learn_raw)
         )
+        networks[name] = train_detector({REAL: chips.train, "synthetic": learn}, training, device)
+        detectors = {
+            "detector=network": (partial(synthetic_scores, networks[name]), chips.tested),
+            "detector=spectrum": (authenticity.fit_spectral(chips.train, learn), chips.tested),
+            "detector=spectrum;as_drawn": (authenticity.fit_spectral(chips.train, raw), chips.tested_raw),
+        }
         if settings.captioner is not None:
             captioner = Captioner.from_pretrained(settings.captioner, device)
             tune_to_answer(captioner, {REAL: chips.train, "synthetic": learn}, settings.steps, settings.seed)
-            rows += add(partial(answer_scores, captioner), chips.tested, "detector=captioner")
+            detectors["detector=captioner"] = (partial(answer_scores, captioner), chips.tested)
+        for regime, (score, tested) in detectors.items():
+            told = ask_detector(score, tested)
+            rows += detector_rows(study.study, name, told, tested, regime)
+            matrices.setdefault(regime, {})[name] = told
+    for regime, matrix in matrices.items():
+        single = {name: told for name, told in matrix.items() if name != ALL}
+        rows += drop_rows(study.study, single, chips.generators, regime)
     levels = partial(foreign_levels, tables=chips.tables)
-    rows += detector_rows(
-        study.study, "none", levels, chips.tested_raw, "detector=levels;as_drawn", drop=False
-    )
+    told = ask_detector(levels, chips.tested_raw)
+    rows += detector_rows(study.study, "none", told, chips.tested_raw, "detector=levels;as_drawn")
     rows += _robustness(study.study, chips, networks[ALL], levels, training, device)
     rows += _attribution(study.study, chips, training, device)
     forged, heat = _forgeries(study, chips, networks[ALL], settings, device)
     metrics = write_metrics(rows + forged, folder / "metrics.csv")
     draw_figures(folder, metrics, chips.train, chips.learn_raw, networks[ALL], chips.tested, heat)
     return metrics
+
+
+def captioner_of(study: Study, fold: int) -> Path:
+    """Return the folder of the captioner that stage 05 trained last (see ``captioning.own_captioner``).
+
+    Raises:
+        GroundsynthError: none is there, or several candidates of one training.
+    """
+    folder = caption_journals(study.study, fold)
+    found = sorted(folder.glob("captioner-*/config.json"), key=lambda path: path.stat().st_mtime_ns)
+    last = [path.parent for path in found if _training(path) == _training(found[-1])]
+    if len(last) != 1:
+        names = ", ".join(sorted(path.name for path in last)) or "none"
+        raise GroundsynthError(
+            f"{folder}: one captioner of stage 05 is wanted here, and there is {names}; run stage 05 with writer "
+            "'captioner', or name a folder behind --captioner"
+        )
+    return last[0]
+
+
+def _training(config: Path) -> str:
+    """Return the key of a captioner's training: ``captioner-<key>-<start>-<style>/config.json``."""
+    return config.parent.name.split("-")[1]
 
 
 def gather(study: Study, others: list[Study], settings: DetectSettings) -> Chips:
@@ -142,9 +182,12 @@ def gather(study: Study, others: list[Study], settings: DetectSettings) -> Chips
     held_out, cells = territory.cut(corners, size), ground_cells(corners, size)
     raw = [{s: np.stack(p["image"]) for s, p in half.groupby("system", sort=False)} for half in (learn, test)]
     matched = [{s: match_levels(x, tables) for s, x in half.items()} for half in raw]
+    generators = (
+        synthetic.groupby("system")["generator"].agg(lambda names: "+".join(sorted(set(names)))).to_dict()
+    )
     return Chips(
         train, matched[0], HeldOut(held_out, cells, matched[1]), raw[0], HeldOut(held_out, cells, raw[1]), tables,
-        table, territory, corners,
+        generators, table, territory, corners,
     )  # fmt: skip
 
 
@@ -157,7 +200,8 @@ def _robustness(study, chips: Chips, network, levels, training, device) -> list[
     }
     changes |= {f"resize={f:g}": partial(authenticity.resize, factor=f) for f in FACTORS}
     hardened = partial(synthetic_scores, hard)
-    rows = detector_rows(study, ALL, hardened, chips.tested, "detector=hardened", drop=False)
+    told = ask_detector(hardened, chips.tested)
+    rows = detector_rows(study, ALL, told, chips.tested, "detector=hardened")
     plans = (
         ("network", ALL, partial(synthetic_scores, network), chips.tested),
         ("hardened", ALL, hardened, chips.tested),

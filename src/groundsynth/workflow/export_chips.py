@@ -14,17 +14,15 @@ from tqdm.auto import tqdm
 
 from groundsynth.artifacts import TABLES, read_chips, read_json, read_table, remake_command, write_metrics
 from groundsynth.atomic import atomic_path
-from groundsynth.checks.mark_faults import fault_rows, plant_faults
 from groundsynth.checks.marked_folder import GOOD, check_folder, mark_rows
 from groundsynth.config import Study
 from groundsynth.data.chip_export import CHIPS, LIST, Writer
 from groundsynth.data.croissant import croissant
-from groundsynth.data.marks import load_credential
+from groundsynth.data.marks import Credential, load_credential
 from groundsynth.data.synthetic import read_synthetic
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
-from groundsynth.paths import results_dir, stage_dir
-from groundsynth.report.measurements import measured_dir
+from groundsynth.paths import stage_dir
 from groundsynth.systems import GIVEN_MAP
 from groundsynth.workflow.parameters import generator_names
 
@@ -47,14 +45,16 @@ such mark. `python -m groundsynth check-marks <this folder>` says whether every 
 
 
 def export_chips(
-    study: Study, folder: Path, systems: list[str] | None = None, fold: int = 0, kept: bool = False
-) -> pd.DataFrame:
+    study: Study, folder: Path, systems: list[str] | None = None, fold: int = 0, kept: bool = False,
+    credential: Credential | None = None,
+) -> pd.DataFrame:  # fmt: skip
     """Write an export, whole or not at all; return its list of files.
 
     Args:
         folder: new, empty, or an earlier export, which is replaced.
         systems: of the study, or ``real``; None takes all of them.
         kept: leaves out synthetic chips without the verdict *keep*.
+        credential: signs the pictures in the place of the study's own certificate, if it names one.
 
     Raises:
         GroundsynthError: an unknown system, a folder that holds something else, a certificate that does not fit.
@@ -65,9 +65,8 @@ def export_chips(
             f"{folder}: holds other files; name an empty folder or one of an earlier export"
         )
     options = study.export
-    credential = (
-        load_credential(Path(options.certificate), Path(options.key)) if options.certificate else None
-    )
+    if credential is None and options.certificate:
+        credential = load_credential(Path(options.certificate), Path(options.key))
     chips = gather_chips(study, systems, fold, kept)
     prepared = stage_dir(study.study, "01_prepare_data", fold) / "data.json"
     about = read_json(prepared, remake_command(prepared))
@@ -167,14 +166,11 @@ def _verdicts(study: Study, fold: int) -> pd.DataFrame:
     )
 
 
-def check_marks(
-    folder: Path, anchors: Path | None = None, output: Path | None = None, trial: bool = False
-) -> pd.DataFrame:
+def check_marks(folder: Path, anchors: Path | None = None, output: Path | None = None) -> pd.DataFrame:
     """Check an export, print the verdicts, and write ``checked.csv`` and ``metrics.csv`` if asked.
 
     Args:
-        output: folder to write to; a trial on an export within a study's results has one by default.
-        trial: also plant faults in copies of all synthetic files, and say how many are reported.
+        output: folder to write to.
 
     Raises:
         GroundsynthError: a file that is not what it was; after everything has been printed and written.
@@ -183,19 +179,18 @@ def check_marks(
         raise GroundsynthError(f"{anchors}: no such file; --anchors names PEM certificates to trust")
     trusted = anchors.read_text() if anchors else None
     checked = check_folder(folder, trusted, partial(tqdm, desc="files", mininterval=2, unit="file"))
-    name = read_json(folder / "croissant.json", "python -m groundsynth export-chips")["name"]
-    rows = mark_rows(name, checked)
     print(pd.crosstab(checked["verdict"], checked["role"]).to_string())
-    if trial:
-        planted = plant_faults(folder, trusted)
-        rows += fault_rows(name, planted)
-        print(pd.crosstab(planted["fault"], planted["verdict"]).to_string())
-        if output is None and folder.resolve().is_relative_to(results_dir(name)):
-            output = measured_dir(name, "check-marks")
     if output is not None:
+        name = read_json(folder / "croissant.json", "python -m groundsynth export-chips")["name"]
         with atomic_path(Path(output) / "checked.csv") as temporary:
             checked.to_csv(temporary, index=False)
-        write_metrics(rows, Path(output) / "metrics.csv")
+        write_metrics(mark_rows(name, checked), Path(output) / "metrics.csv")
+    refuse_faults(folder, checked)
+    return checked
+
+
+def refuse_faults(folder: Path, checked: pd.DataFrame) -> None:
+    """Stop where a file of an export is not what it was; print the first of them."""
     faults = checked[~checked["verdict"].isin(GOOD)]
     if len(faults):
         print(faults[["path", "verdict"]].head(SHOWN_FAULTS).to_string(index=False, header=False))
@@ -203,4 +198,3 @@ def check_marks(
             f"{folder}: {len(faults)} of {len(checked)} files are not what they were, the first "
             f"{faults.iloc[0]['path']} ({faults.iloc[0]['verdict']}); use none of them, and export again"
         )
-    return checked
