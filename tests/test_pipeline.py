@@ -205,5 +205,6 @@ def test_an_export_has_its_card_with_scores_and_spares_other_files(model, root, 
         export_generator(study, "unified-s0", 0, tmp_path / "other")
     assert (tmp_path / "other" / "mine.txt").exists()
     assert torch.equal(
-        GroundsynthPipeline.from_pretrained(folder).denoiser.denoiser.head[0].weight, model.head[0].weight
+        GroundsynthPipeline.from_pretrained(folder).denoiser.denoiser.network.end.weight,
+        model.network.end.weight,
     )

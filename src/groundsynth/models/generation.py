@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import torch
 
 from groundsynth.artifacts import TABLES
+from groundsynth.config import Generate
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL, SHARE_COLUMNS, class_shares
 from groundsynth.models.asked import request_of
@@ -29,6 +31,13 @@ def shard_indices(samples: int, shards: int, shard: int) -> range:
             f"shard {shard} does not exist; generate.shards = {shards}: use 0…{shards - 1}"
         )
     return range(samples * shard // shards, samples * (shard + 1) // shards)
+
+
+def sampling_of(generate: Generate, **changes: object) -> SamplingSettings:
+    """Return how a study draws its samples, but for ``changes``."""
+    named = {field.name: getattr(generate, field.name, None) for field in fields(SamplingSettings)}
+    named |= {"steps": generate.sampling_steps, "sigma_range": tuple(generate.sigma_range)}
+    return SamplingSettings(**named | changes)
 
 
 def generate_shard(

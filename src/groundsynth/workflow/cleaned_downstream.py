@@ -16,7 +16,8 @@ import torch
 
 from groundsynth.artifacts import metric_row
 from groundsynth.benchmark.arms import parse_arm
-from groundsynth.benchmark.intervals import delta_interval, score_interval, stack_counts
+from groundsynth.benchmark.differences import delta_interval
+from groundsynth.benchmark.intervals import score_interval, stack_counts
 from groundsynth.benchmark.metrics import mean_iou
 from groundsynth.benchmark.segmentation import BenchmarkData, read_primary, read_real, run_arms
 from groundsynth.checks.cleaned_training import AGAINST, CLEANED

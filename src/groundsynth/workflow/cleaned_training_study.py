@@ -35,11 +35,11 @@ from groundsynth.models.conditions import TokenTable
 from groundsynth.models.contrastive import ContrastiveModel, Fitting, train_once
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.device import pick_device
+from groundsynth.models.generation import sampling_of
 from groundsynth.models.generators import hash_weights, load_start, settings_of, train_generator
 from groundsynth.models.sampling import sample_pairs
 from groundsynth.models.segmenter import Segmenter, encode, load_segmenter, predict
 from groundsynth.models.sentence_tokens import token_states
-from groundsynth.models.solvers import SamplingSettings
 from groundsynth.models.training import TrainingSettings
 from groundsynth.paths import project_root, results_dir, stage_dir
 from groundsynth.report.cleaning_figures import plot_generators, plot_same_captions
@@ -187,10 +187,7 @@ def _draw(
     study: Study, model: nn.Module, captions: list[str], kind: str, folder: Path, device: torch.device
 ) -> Arrays:
     """Return ``images`` and ``maps`` drawn for captions of a kind; seeds are the same for every generator."""
-    own = study.generate
-    way = SamplingSettings(
-        own.sampling_steps, own.solver, tuple(own.sigma_range), own.batch_size, own.churn, own.guidance
-    )
+    way = sampling_of(study.generate)
     seeds = [derive_seed("cleaned training", kind, k) for k in range(len(captions))]
 
     def draw() -> Arrays:

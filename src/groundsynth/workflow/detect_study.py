@@ -39,8 +39,8 @@ from groundsynth.models.detector import (
     train_localiser,
 )
 from groundsynth.models.device import pick_device
+from groundsynth.models.generation import sampling_of
 from groundsynth.models.sampling import redraw_region
-from groundsynth.models.solvers import SamplingSettings
 from groundsynth.paths import caption_journals, stage_dir
 from groundsynth.report.authenticity_figures import draw_figures
 from groundsynth.seeds import derive_seed, rng
@@ -268,10 +268,7 @@ def _redrawn(study: Study, settings: DetectSettings, device, part, real, given, 
     trained = stage_dir(
         study.study, "02_train_generator", settings.fold, f"{policy}-s{study.generator.seeds[0]}"
     )
-    model, sampling = load_denoiser(trained / "model").to(device), study.generate
-    how = SamplingSettings(
-        sampling.sampling_steps, sampling.solver, tuple(sampling.sigma_range), sampling.batch_size
-    )
+    model, how = load_denoiser(trained / "model").to(device), sampling_of(study.generate, guidance=1.0)
     seeds = [derive_seed("forged", part, settings.seed, k) for k in range(len(real))]
     return redraw_region(model, real, given, regions, seeds, how, device)
 

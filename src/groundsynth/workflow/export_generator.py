@@ -14,8 +14,8 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES
 from groundsynth.models.asked import FULL_ASK
 from groundsynth.models.denoiser import load_denoiser
+from groundsynth.models.generation import sampling_of
 from groundsynth.models.pipeline import GroundsynthPipeline
-from groundsynth.models.solvers import SamplingSettings
 from groundsynth.paths import results_dir, stage_dir
 from groundsynth.report.tables import interval, markdown_table
 from groundsynth.systems import SYSTEMS_OF, systems_of
@@ -87,11 +87,7 @@ def export_generator(study: Study, generator: str, fold: int, folder: Path) -> P
         raise GroundsynthError(
             f"{folder}: holds other files; name an empty folder or one of an earlier export"
         )
-    sampling = study.generate
-    settings = SamplingSettings(
-        sampling.sampling_steps, sampling.solver, tuple(sampling.sigma_range), sampling.batch_size,
-        sampling.churn, sampling.guidance, sampling.hold_shares,
-    )  # fmt: skip
+    settings = sampling_of(study.generate)
     pipeline = GroundsynthPipeline.of(load_denoiser(trained / "model"), policy, settings)
     card = write_card(study, pipeline, trained, generator)
     folder.parent.mkdir(parents=True, exist_ok=True)

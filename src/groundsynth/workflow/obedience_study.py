@@ -24,7 +24,7 @@ from groundsynth.checks.scattering import scattering_features
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.device import pick_device
-from groundsynth.models.generation import hash_model
+from groundsynth.models.generation import hash_model, sampling_of
 from groundsynth.models.generators import load_generator
 from groundsynth.models.segmenter import Segmenter, load_segmenter, predict
 from groundsynth.models.solvers import SamplingSettings
@@ -115,11 +115,7 @@ def _read_unseen(study: Study, wanted: Wanted, device: torch.device) -> _Unseen:
 
 
 def _way(study: Study, guidance: float | None) -> SamplingSettings:
-    sampling = study.generate
-    return SamplingSettings(
-        sampling.sampling_steps, sampling.solver, tuple(sampling.sigma_range), sampling.batch_size,
-        sampling.churn, 1.0 if guidance is None else guidance,
-    )  # fmt: skip
+    return sampling_of(study.generate, guidance=1.0 if guidance is None else guidance)
 
 
 def _rows(

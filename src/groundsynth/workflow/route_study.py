@@ -23,7 +23,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
 from groundsynth.models.denoiser import Denoiser, load_denoiser
 from groundsynth.models.device import pick_device
-from groundsynth.models.generation import hash_model
+from groundsynth.models.generation import hash_model, sampling_of
 from groundsynth.models.sampling import draw_maps, sample_pairs
 from groundsynth.models.segmenter import Segmenter, load_segmenter, predict
 from groundsynth.models.solvers import SamplingSettings
@@ -93,7 +93,7 @@ def compare_routes(studies: list[Study], wanted: Wanted, folder: Path) -> pd.Dat
     for study in studies:
         weights = stage_dir(study.study, "02_train_generator", wanted.fold, wanted.generator, "model")
         model, digest = load_denoiser(weights).to(device), hash_model(weights)
-        way = _way(study)
+        way = sampling_of(study.generate)
         for route in ROUTES:
             seeds = [derive_seed("route", wanted.generator, route, k) for k in range(wanted.samples)]
             path = folder / "samples" / f"{name_samples(digest, route, astuple(way), seeds)}.npz"
@@ -121,13 +121,6 @@ def draw_route(
         maps = draw_maps(model, seeds, way, device)
         images, _ = sample_pairs(model, "mask", [derive_seed("image", s) for s in seeds], way, device, maps)
     return {"images": images, "maps": maps}
-
-
-def _way(study: Study) -> SamplingSettings:
-    own = study.generate
-    return SamplingSettings(
-        own.sampling_steps, own.solver, tuple(own.sigma_range), own.batch_size, own.churn, own.guidance
-    )
 
 
 def _read_real(study: Study, wanted: Wanted, device: torch.device) -> _Real:

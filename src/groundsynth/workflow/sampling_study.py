@@ -29,7 +29,7 @@ from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.device import describe_device, pick_device
-from groundsynth.models.generation import hash_model
+from groundsynth.models.generation import hash_model, sampling_of
 from groundsynth.models.given_maps import give_maps
 from groundsynth.models.noise import POLICIES
 from groundsynth.models.sampling import segment
@@ -80,10 +80,7 @@ def run_sampling_curve(study: Study, wanted: Wanted, folder: Path) -> pd.DataFra
     images, size = np.stack(train["image"]), model.config.chip_size
     territory = read_territory(prepared)
     held_out = territory.cut(held_out_windows(territory, size, wanted.samples, study.ground.seed), size)
-    sampling = study.generate
-    base = SamplingSettings(
-        sampling.sampling_steps, sampling.solver, tuple(sampling.sigma_range), wanted.batch_size
-    )
+    base = sampling_of(study.generate, batch_size=wanted.batch_size, churn=0.0, guidance=1.0)
     ways = plan_ways(base, wanted.solvers, wanted.steps, wanted.reference, wanted.churns, wanted.guidances)
     numbers = range(wanted.samples)
     seeds = [derive_seed("sample", wanted.generator, wanted.system, k) for k in numbers]
