@@ -14,27 +14,13 @@ import pandas as pd
 from groundsynth.artifacts import metric_row
 from groundsynth.captions.writers import Writer
 from groundsynth.checks.agreement import paired_auc, two_sample_auc
-from groundsynth.checks.certificate import CRITERIA, STAGE, Threshold, judge
+from groundsynth.checks.certificate import CHECK_FOR, CRITERIA, STAGE, Threshold, judge
 from groundsynth.checks.corruption import STRENGTHS, corrupt
 from groundsynth.checks.evidence import Witness, class_probabilities, draw_chips, measure
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.checks.samples import Samples, chip_samples
 from groundsynth.checks.territory import Territory
 
-#: the check that is for a fault: its AUC is quoted for it
-CHECK_FOR = {
-    "swapped_map": "map_fit",
-    "matched_swap": "map_fit",
-    "class_shift": "map_fit",
-    "permuted_classes": "map_fit",
-    "swapped_map_alone": "caption_of_map",
-    "shuffled_caption": "caption_of_map",
-    "matched_caption": "caption_of_map",
-    "corrupted_caption": "caption_of_map",
-    "planted_copy": "nearest_train",
-    "patch_copy": "nearest_patch",
-    "spectrum_matched_noise": "unlike_real",
-}
 COPIES = ("planted_copy", "patch_copy")
 #: faults that need no training ground: what synthetic chips are asked about as well
 PAIRINGS = ("swapped_map", "matched_swap", "shuffled_caption", "matched_caption", "corrupted_caption")
@@ -83,20 +69,6 @@ def ask_systems(
         faults = measure_faults(samples, own, witness, territory, chips, writer, seed, PAIRINGS)
         asked[str(system)] = {"": own, **faults}
     return asked
-
-
-def faulty_values(faults: dict[str, pd.DataFrame]) -> dict[str, np.ndarray]:
-    """Return for each check its values under the faults it is for, as ``fit_thresholds`` takes them."""
-    return {
-        column: np.concatenate(
-            [
-                faults[name][column].to_numpy(float)
-                for name, c in CHECK_FOR.items()
-                if c == column and name in faults
-            ]
-        )
-        for column in {CHECK_FOR[name] for name in faults}
-    }
 
 
 def _score(table: pd.DataFrame, column: str) -> np.ndarray:

@@ -8,15 +8,15 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from groundsynth.checks.certificate import CHECK_FOR
 from groundsynth.checks.composition import OCTAVES, Composition, border_table
-from groundsynth.checks.fault_study import CHECK_FOR
 from groundsynth.checks.manifold import MEASURES
 from groundsynth.legend import CLASSES, COLOURS
 from groundsynth.report.grounding_figures import NAMES, set_colour, set_name
 
 #: sides of the triangle: column of the evidence, axis, and the faults it is held against
 SIDES = (
-    ("map_fit", "image and map\nfit of the map, nats per pixel above chance", ("matched_swap", "swapped_map")),
+    ("map_fit", "image and map\nfit of the map, spreads above the same map shifted", ("matched_swap", "swapped_map")),
     ("caption_of_map", "map and caption\nshare of claims true of the map", ("corrupted_caption", "matched_caption")),
     ("caption_of_image", "image and caption\nlog-odds of the caption above chance", ("matched_caption", "shuffled_caption")),
 )  # fmt: skip
