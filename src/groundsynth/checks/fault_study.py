@@ -124,7 +124,7 @@ def verdict_rows(
     study: str, system: str, own: pd.DataFrame, faults: dict[str, pd.DataFrame], thresholds: list[Threshold]
 ) -> list[dict]:
     """Return ``keep_rate`` of the samples as they are and ``drop_rate`` under every fault, with intervals."""
-    kept = _rate_row(study, "keep_rate", system, "", own, thresholds, "keep")
+    kept = rate_row(study, "keep_rate", system, "", judge(own, thresholds), "keep")
     return [kept, *drop_rows(study, system, faults, thresholds)]
 
 
@@ -133,22 +133,21 @@ def drop_rows(
 ) -> list[dict]:
     """Return ``drop_rate`` under every fault as metric rows; intervals resample units."""
     return [
-        _rate_row(study, "drop_rate", system, fault, faulty, thresholds, "drop")
+        rate_row(study, "drop_rate", system, fault, judge(faulty, thresholds), "drop")
         for fault, faulty in faults.items()
         if fault
     ]
 
 
-def _rate_row(
-    study: str, metric: str, system: str, arm: str, table: pd.DataFrame, thresholds: list[Threshold],
-    verdict: str,
-) -> dict:  # fmt: skip
-    hits = (judge(table, thresholds)["verdict"] == verdict).to_numpy(float)
-    units = table["unit"].to_numpy(str)
+def rate_row(
+    study: str, metric: str, system: str, arm: str, judged: pd.DataFrame, verdict: str, regime: str = ""
+) -> dict:
+    """Return the share of judged samples (columns ``verdict``, ``unit``) with a verdict; intervals resample units."""
+    hits = (judged["verdict"] == verdict).to_numpy(float)
     low, high = bootstrap_interval(
-        lambda draw: hits[draw].mean(), len(hits), metric, system, arm, groups=units
+        lambda draw: hits[draw].mean(), len(hits), metric, system, arm, groups=judged["unit"].to_numpy(str)
     )
-    about = dict(system=system, arm=arm, low=low, high=high, n=len(hits))
+    about = dict(system=system, arm=arm, regime=regime, low=low, high=high, n=len(hits))
     return metric_row(study, STAGE, metric, hits.mean(), **about)
 
 

@@ -33,6 +33,7 @@ MEASUREMENTS = {
     "compare-contrastive": Measurement("contrastive", "Do images and words gain from synthetic pairs?"),
     "clean-captions": Measurement("cleaning", "Are wrong captions found?"),
     "compare-cleaned": Measurement("cleaned_training", "Is a generator better for cleaned captions?"),
+    "certify-folds": Measurement("certificate", "Does the certificate hold on every group of blocks?"),
     "detect": Measurement("authenticity", "Can synthetic chips be told from real ones?"),
     "check-marks": Measurement("marks", "Are marks of origin found, and faults reported?"),
     "aa-test": Measurement("aa_test", "How often does the benchmark see a difference where there is none?"),
