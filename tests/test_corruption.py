@@ -12,7 +12,7 @@ from torch import nn
 from groundsynth.captions.layout import LayoutWriter, describe_layout
 from groundsynth.captions.rich_layout import RichLayoutWriter
 from groundsynth.checks.agreement import caption_precisions
-from groundsynth.checks.certificate import fit_thresholds, judge
+from groundsynth.checks.certificate import CHECK_FOR, fit_thresholds, judge
 from groundsynth.checks.corruption import (
     STRENGTHS,
     corrupt,
@@ -22,12 +22,18 @@ from groundsynth.checks.corruption import (
     partners,
     permute_classes,
 )
-from groundsynth.checks.evidence import Witness, learn_captions, map_fits, measure, measure_chips
+from groundsynth.checks.evidence import (
+    LEAST,
+    LEAST_SPREAD,
+    Witness,
+    learn_captions,
+    map_fits,
+    measure,
+    measure_chips,
+)
 from groundsynth.checks.fault_study import (
-    CHECK_FOR,
     auc_rows,
     fault_table,
-    faulty_values,
     measure_faults,
     verdict_rows,
 )
@@ -167,17 +173,30 @@ def test_permuted_classes_are_all_others(windows):
     assert (caption_precisions(permuted.captions, permuted.maps) == 1).all()
 
 
+def test_map_fit_is_what_shifting_the_map_loses():
+    """A map of four rows of bands: of its shifts, a quarter fits, a quarter fits nowhere, and half lie between."""
+    maps = np.repeat(np.array([0, 0, 3, 3], np.uint8), 4).reshape(1, 4, 4)
+    probabilities = np.full((1, 7, 4, 4), 0.02)
+    np.put_along_axis(probabilities, maps[:, None].astype(int), 0.88, 1)
+    step = np.log((0.88 + LEAST) / (0.02 + LEAST))
+    # mean log-probability over the shifts, from the middle: step/2, 0, -step/2, 0
+    assert map_fits(probabilities, maps) == pytest.approx(step / 2 / (step / np.sqrt(8) + LEAST_SPREAD))
+    assert map_fits(probabilities, np.roll(maps, 1, 1)) == pytest.approx(0, abs=1e-9)
+    assert map_fits(probabilities, np.roll(maps, 2, 1)) == pytest.approx(-map_fits(probabilities, maps))
+
+
 def test_map_fit_is_zero_by_chance_and_for_one_class():
     generator = np.random.default_rng(0)
-    maps = generator.integers(0, 3, (2, 64, 64)).astype(np.uint8)
-    probabilities = np.full((2, 7, 64, 64), 0.02)
-    np.put_along_axis(probabilities, maps[:, None].astype(int), 0.88, 1)
+    maps = generator.integers(0, 3, (40, 16, 16)).astype(np.uint8)
+    probabilities = generator.dirichlet(np.ones(7), (40, 16, 16)).transpose(0, 3, 1, 2)
     fits = map_fits(probabilities, maps)
-    # log 0.88 / 0.02 where right, weighed with the chance of being wrong, 1 - sum of squared shares = 2/3
-    assert fits == pytest.approx(np.log(0.8801 / 0.0201) * 2 / 3, rel=0.02)
-    assert map_fits(probabilities, maps[::-1]) == pytest.approx(0, abs=0.1)
-    assert map_fits(probabilities, np.zeros_like(maps)) == pytest.approx(0)
+    assert abs(fits.mean()) < 3 / np.sqrt(40)  # spreads are about 1, so 40 of them average to about 0
+    assert 0.7 < fits.std() < 1.3
+    assert map_fits(probabilities, np.zeros_like(maps)) == pytest.approx(0, abs=1e-9)
     assert np.isnan(map_fits(probabilities, np.full_like(maps, 255))).all()
+    some = np.where(generator.random(maps.shape) < 0.3, 255, maps).astype(np.uint8)
+    rolled = map_fits(np.roll(probabilities, (3, 5), (2, 3)), np.roll(some, (3, 5), (1, 2)))
+    assert map_fits(probabilities, some) == pytest.approx(rolled)
 
 
 def test_a_labeller_that_sees_makes_a_certificate_that_notices(territory, chips, windows, witness):
@@ -188,7 +207,7 @@ def test_a_labeller_that_sees_makes_a_certificate_that_notices(territory, chips,
         own[name] = measure(samples, witness).assign(unit=samples.units)
         faults[name] = measure_faults(samples, own[name], witness, territory, corners, LayoutWriter(), 0)
         rows += auc_rows("smoke", "real", own[name], faults[name], f"split={name}")
-    thresholds = fit_thresholds(own["val"], own["val"]["unit"], 0.95, "val", faulty_values(faults["val"]))
+    thresholds = fit_thresholds(own["val"], own["val"]["unit"], 0.95, "val", faults["val"])
     rows += verdict_rows("smoke", "real", own["test"], faults["test"], thresholds)
     value = {(r["metric"], r["arm"], r["regime"]): r["value"] for r in rows}
     assert value["keep_rate", "", ""] >= 0.85

@@ -284,6 +284,15 @@ def build_parser() -> argparse.ArgumentParser:
     same.add_argument("--output", type=Path, help="folder; results/<study>/aa_test by default")
     same.set_defaults(command=aa_command)
 
+    certify = commands.add_parser(
+        "certify-folds",
+        help="set the certificate's limits and try them on the real test blocks of every fold, without a generator",
+    )
+    certify.add_argument("study", type=Path, help="config of a study whose stage 01 has run for these folds")
+    certify.add_argument("--folds", nargs="+", type=int, help="all groups of blocks if left out")
+    certify.add_argument("--output", type=Path, help="folder; results/<study>/certificate by default")
+    certify.set_defaults(command=certify_folds_command, fold=0)
+
     policies = commands.add_parser(
         "compare-policies", help="compare a unified generator with generators of one policy each"
     )
@@ -658,6 +667,28 @@ def aa_command(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n", "seeds"]].to_string(index=False))
     print(aa_findings(metrics))
+    print(folder)
+
+
+def certify_folds_command(arguments: argparse.Namespace) -> None:
+    """Measure, judge, write; log that test blocks were looked at; print shares kept and dropped."""
+    from functools import partial
+
+    from tqdm.auto import tqdm
+
+    from groundsynth.config import load_study
+    from groundsynth.report.attempts import log_attempt
+    from groundsynth.workflow.certificate_study import certify_folds
+
+    study = load_study(arguments.study)
+    folder = folder_of(arguments, study, "certify-folds")
+    folds = arguments.folds or range(study.data.folds)
+    metrics = certify_folds(study, folds, folder, partial(tqdm, desc="folds"))
+    log_attempt(
+        study, "certify-folds", True, "real windows alone, limits from validation", arms=0, best_arm="",
+        val_delta=None, val_low=None, val_high=None,
+    )  # fmt: skip
+    print(metrics[["metric", "arm", "regime", "value", "low", "high", "n"]].to_string(index=False))
     print(folder)
 
 

@@ -490,7 +490,7 @@ class Ground(_Section):
     """Stage 06: checks and certificates."""
 
     keep_real: Fraction = Field(
-        0.93, description="share of real windows that all thresholds together should keep"
+        0.95, description="least share of real windows that all thresholds together keep, blocks left out"
     )
     windows: Positive = Field(
         180, description="real windows on which thresholds are set, and as many of test blocks to try them on"

@@ -1,15 +1,17 @@
 """The certificate of a synthetic chip: what was measured, the verdict, and the first reason to drop it.
 
-Every criterion has a threshold, and a chip must pass all of them, so what each may lose of real chips is
-chosen for all together. Thresholds come from real windows of validation and hidden blocks alone. Each
-criterion whose planted faults lie among real windows may lose the same small share of these, its level, and the
-level is the largest at which the *whole certificate* still keeps the wanted share of windows of a block when
-the thresholds come from the other blocks. (The least of several p-values, calibrated as one statistic: Westfall
-and Young 1993; left-out blocks in the place of left-out windows, since windows of one block are alike.) Where a
-check tells real windows and the planted faults it is for far apart, it needs to lose none, and its limit moves
-half-way from the real ones towards the faults: nothing is gained by dropping what lies between. A criterion
-without a fault of its own sits at the worst real window, and leaves the allowance to those that need it. What
-the test blocks then lose is reported as `keep_rate`, what planted faults lose as `drop_rate`.
+Every criterion has a limit, and a chip must pass all of them, so what each may lose of real chips is chosen for
+all together. Limits come from real windows of validation and hidden blocks, as they are and with planted faults.
+Each criterion begins at the worst real window and loses none. Then real windows are given up where that catches
+most of the fault that is caught least, one criterion at a time, while the *whole certificate* still keeps the
+wanted share of the windows of a block when its limits come from the other blocks (left-out blocks in the place
+of left-out windows, since windows of one block are alike). It ends where every fault is caught as often as real
+windows are kept, the equal error rate: to be stricter would lose more real ground than it gains. Without planted
+faults there is nothing to gain, and no real window is given up.
+
+Where a check tells real windows and all planted faults it is for far apart, its limit moves half-way from the
+real ones towards the faults: nothing is gained by dropping what lies between. What the test blocks then lose is
+reported as `keep_rate`, what planted faults lose as `drop_rate`.
 """
 
 from __future__ import annotations
@@ -40,20 +42,34 @@ class Criterion:
     at_most: bool = False  # the limit is the highest value kept, not the lowest
 
 
-#: in the order in which reasons are given; a criterion without a column in the evidence takes no part
+#: in the order in which reasons are given; a criterion without a column in the evidence takes no part. The
+#: labeller's ``trust`` is recorded and drops nothing: no fault is planted that shows what it would catch, and it
+#: is lower on real ground of another kind
 CRITERIA = (
     Criterion("map_fit", "image and map disagree", "image and map"),
     Criterion("caption_of_map", "caption claims are false of the map", "map and caption"),
     Criterion("caption_of_image", "caption does not fit the image", "image and caption"),
-    Criterion("trust", "the labeller is unsure of the image", "image"),
     Criterion("nearest_train", "too close to a training chip", "image"),
     Criterion("nearest_patch", "pieces too close to training ground", "image"),
     Criterion("unlike_real", "texture unlike real chips", "image", at_most=True),
 )
 KEPT = "every applicable check passed"
+#: the check that is for a fault: its AUC is quoted for it
+CHECK_FOR = {
+    "swapped_map": "map_fit",
+    "matched_swap": "map_fit",
+    "class_shift": "map_fit",
+    "permuted_classes": "map_fit",
+    "swapped_map_alone": "caption_of_map",
+    "shuffled_caption": "caption_of_map",
+    "matched_caption": "caption_of_map",
+    "corrupted_caption": "caption_of_map",
+    "planted_copy": "nearest_train",
+    "patch_copy": "nearest_patch",
+    "spectrum_matched_noise": "unlike_real",
+}
 SLACK = 1e-9  # rounding: a chip exactly at a threshold is kept
 CAUGHT = 0.95  # of the faults stay beyond a limit that is moved towards them
-LEVELS = 60  # levels that are tried between 0 and the share that may be lost
 
 
 @dataclass(frozen=True)
@@ -87,110 +103,137 @@ def measured_criteria(table: pd.DataFrame) -> list[Criterion]:
 
 def fit_thresholds(
     real: pd.DataFrame, units: Sequence, keep_real: float, set_on: str,
-    faults: Mapping[str, np.ndarray] | None = None,
+    faults: Mapping[str, pd.DataFrame] | None = None,
 ) -> list[Threshold]:  # fmt: skip
     """Return one threshold per criterion, which together keep ``keep_real`` of real samples elsewhere.
 
-    Where no level keeps so many (few or unlike blocks), thresholds are the worst real values: level 0.
+    Where blocks are too few or unlike for that, thresholds are the worst real values: level 0.
 
     Args:
         real: evidence of real samples the thresholds may be set on; NaN are left out.
-        units: (n,) the block of each; keep_real: share to keep, 0…1; set_on: their splits, for the record.
-        faults: values of a column on real samples of the same splits with the faults it is for; without any,
-            every criterion has its part in the allowance.
+        units: (n,) the block of each; keep_real: least share to keep, 0…1; set_on: their splits, for the record.
+        faults: evidence of samples of the same splits by the fault planted in them.
 
     Raises:
         GroundsynthError: a column without a single value.
     """
-    criteria, units = measured_criteria(real), np.asarray(units)
-    values = {c.column: real[c.column].to_numpy(float) for c in criteria}
-    for name, found in values.items():
-        if not np.isfinite(found).any():
+    criteria, units, faults = measured_criteria(real), np.asarray(units), dict(faults or {})
+    for criterion in criteria:
+        if not np.isfinite(real[criterion.column].to_numpy(float)).any():
             raise GroundsynthError(
-                f"no real chip has a value of '{name}'; a threshold needs one: check stages 04 and 05"
+                f"no real chip has a value of '{criterion.column}'; a threshold needs one: check stages 04 and 05"
             )
-    names, faults = np.unique(units), faults or {}
-    parts = {c.column: float(_takes_part(values[c.column], c, faults)) for c in criteria}
-    levels, elsewhere = parts, None
-    for level in np.linspace(1 - keep_real, 0, LEVELS):
-        levels = {column: part * float(level) for column, part in parts.items()}
-        elsewhere = _kept_elsewhere(values, criteria, units, faults, levels) if len(names) > 1 else None
-        together = _kept(values, criteria, _limits(values, criteria, levels, faults)).mean()
-        if (together if elsewhere is None else elsewhere) >= keep_real - SLACK:
-            break
-    limits = _limits(values, criteria, levels, faults)
-    together = float(_kept(values, criteria, limits).mean())
-    rest = (together, elsewhere, len(real), len(names), set_on)
+    sides = [_Side(c, real[c.column].to_numpy(float), units, faults) for c in criteria]
+    lost = _spend(sides, keep_real, list(faults))
+    together = float(_kept([side.fails(k) for side, k in zip(sides, lost, strict=True)]).mean())
+    elsewhere = _kept_elsewhere(sides, lost) if len(np.unique(units)) > 1 else None
+    rest = (together, elsewhere, len(real), len(np.unique(units)), set_on)
     return [
         Threshold(
-            c.column,
-            limits[c.column],
-            c.at_most,
-            levels[c.column],
-            keep_real,
-            _kept_alone(values, c, limits),
-            *rest,
+            side.criterion.column, side.limit(k), side.criterion.at_most, k / len(side.known), keep_real,
+            float(1 - side.fails(k)[np.isfinite(side.values)].mean()), *rest,
         )
-        for c in criteria
-    ]
+        for side, k in zip(sides, lost, strict=True)
+    ]  # fmt: skip
 
 
-def _takes_part(values: np.ndarray, criterion: Criterion, faults: Mapping[str, np.ndarray]) -> bool:
-    """Say whether a criterion needs to lose real samples to catch the faults it is for."""
-    if not faults:
-        return True
-    faulty = faults.get(criterion.column, np.empty(0))
-    worst = _limits({criterion.column: values}, [criterion], {criterion.column: 0.0}, {})[criterion.column]
-    return bool(np.isfinite(faulty).any()) and _towards(worst, faulty, criterion.at_most) == worst
+class _Side:
+    """One criterion's values on real samples and on planted faults, and its limit by real samples given up."""
+
+    def __init__(
+        self, criterion: Criterion, values: np.ndarray, units: np.ndarray, faults: Mapping[str, pd.DataFrame]
+    ):
+        self.criterion, self.values = criterion, values
+        self.known = self._sorted(values)
+        self.blocks = [(units == unit, self._sorted(values[units != unit])) for unit in np.unique(units)]
+        self.faulty = {name: table[criterion.column].to_numpy(float) for name, table in faults.items()}
+        self.edge = self._edge()
+        self.seen: dict[tuple[str, int], np.ndarray] = {}
+
+    def _sorted(self, values: np.ndarray) -> np.ndarray:
+        """Return the known values, the worst first."""
+        ordered = np.sort(values[np.isfinite(values)])
+        return ordered[::-1] if self.criterion.at_most else ordered
+
+    def _edge(self) -> float:
+        """Return the value beyond which nearly all faults lie that the criterion is for; NaN without any."""
+        own = [v for name, v in self.faulty.items() if CHECK_FOR.get(name) == self.criterion.column]
+        known = self._sorted(np.concatenate(own) if own else np.empty(0))
+        share = 1 - CAUGHT if self.criterion.at_most else CAUGHT
+        return float(np.quantile(known, share)) if len(known) else np.nan
+
+    def limit(self, lost: int, known: np.ndarray | None = None) -> float:
+        """Return the limit that loses at most ``lost`` samples of all there are: as many per sample of ``known``."""
+        known = self.known if known is None else known
+        if not len(known):
+            return np.inf if self.criterion.at_most else -np.inf
+        limit = float(known[min(int(lost * len(known) / len(self.known) + SLACK), len(known) - 1)])
+        apart = self.edge > limit if self.criterion.at_most else self.edge < limit
+        return (limit + self.edge) / 2 if apart else limit
+
+    def fails(self, lost: int, fault: str = "") -> np.ndarray:
+        """Return (n,) bool: which real samples (or, of a fault, planted ones) the limit drops."""
+        if (fault, lost) not in self.seen:
+            values = self.faulty[fault] if fault else self.values
+            self.seen[fault, lost] = _fails(values, self.limit(lost), self.criterion.at_most)
+        return self.seen[fault, lost]
+
+    def fails_elsewhere(self, lost: int) -> np.ndarray:
+        """Return (n,) bool: which real samples are dropped by the limit that the other blocks give."""
+        if ("elsewhere", lost) not in self.seen:
+            failed = np.zeros(len(self.values), bool)
+            for here, others in self.blocks:
+                failed[here] = _fails(self.values[here], self.limit(lost, others), self.criterion.at_most)
+            self.seen["elsewhere", lost] = failed
+        return self.seen["elsewhere", lost]
 
 
-def _limits(
-    values: dict[str, np.ndarray], criteria: list[Criterion], levels: dict[str, float],
-    faults: Mapping[str, np.ndarray],
-) -> dict[str, float]:  # fmt: skip
-    """Return the limit of each criterion that loses at most its level of its values."""
-    limits = {}
-    for criterion in criteria:
-        known = np.sort(values[criterion.column][np.isfinite(values[criterion.column])])
-        place = min(int(levels[criterion.column] * len(known) + SLACK), len(known) - 1) if len(known) else 0
-        edge = -np.inf if not criterion.at_most else np.inf
-        limit = float(known[len(known) - 1 - place if criterion.at_most else place]) if len(known) else edge
-        limits[criterion.column] = _towards(limit, faults.get(criterion.column), criterion.at_most)
-    return limits
-
-
-def _towards(limit: float, faulty: np.ndarray | None, at_most: bool) -> float:
-    """Return a limit moved half-way to the faults, if nearly all of them lie beyond it."""
-    known = np.empty(0) if faulty is None else faulty[np.isfinite(faulty)]
-    if not len(known) or not np.isfinite(limit):
-        return limit
-    edge = float(np.quantile(known, 1 - CAUGHT if at_most else CAUGHT))
-    apart = edge > limit if at_most else edge < limit
-    return (limit + edge) / 2 if apart else limit
-
-
-def _kept(values: dict[str, np.ndarray], criteria: list[Criterion], limits: dict[str, float]) -> np.ndarray:
+def _kept(failed: list[np.ndarray]) -> np.ndarray:
     """Return (n,) bool: which samples fail no criterion."""
-    failed = [_fails(values[c.column], limits[c.column], c.at_most) for c in criteria]
     return ~np.any(failed, axis=0)
 
 
-def _kept_alone(values: dict[str, np.ndarray], criterion: Criterion, limits: dict[str, float]) -> float:
-    known = values[criterion.column][np.isfinite(values[criterion.column])]
-    return float((~_fails(known, limits[criterion.column], criterion.at_most)).mean())
+def _kept_elsewhere(sides: list[_Side], lost: list[int]) -> float:
+    """Return the mean share kept of a block's samples by limits set on all other blocks; of all, if there is one."""
+    one = len(sides[0].blocks) == 1
+    kept = _kept([s.fails(k) if one else s.fails_elsewhere(k) for s, k in zip(sides, lost, strict=True)])
+    return float(np.mean([kept[here].mean() for here, _ in sides[0].blocks]))
 
 
-def _kept_elsewhere(
-    values: dict[str, np.ndarray], criteria: list[Criterion], units: np.ndarray,
-    faults: Mapping[str, np.ndarray], levels: dict[str, float],
-) -> float:  # fmt: skip
-    """Return the mean share kept of a unit's samples by thresholds set on all other units."""
-    shares = []
-    for name in np.unique(units):
-        here = units == name
-        limits = _limits({k: v[~here] for k, v in values.items()}, criteria, levels, faults)
-        shares.append(_kept({k: v[here] for k, v in values.items()}, criteria, limits).mean())
-    return float(np.mean(shares))
+def _spend(sides: list[_Side], keep_real: float, faults: list[str]) -> list[int]:
+    """Return how many real samples each criterion gives up: see the top of this module."""
+    lost = [0] * len(sides)
+    while True:
+        kept = _kept_elsewhere(sides, lost)
+        dropped = {fault: _dropped(sides, lost, fault) for fault in faults}
+        missed = sorted((f for f in faults if dropped[f] < kept), key=dropped.__getitem__)
+        steps = (_best_step(sides, lost, fault, kept, keep_real) for fault in missed)
+        better = next((step for step in steps if step), None)
+        if better is None:
+            return lost
+        lost = better
+
+
+def _dropped(sides: list[_Side], lost: list[int], fault: str) -> float:
+    return float(1 - _kept([s.fails(k, fault) for s, k in zip(sides, lost, strict=True)]).mean())
+
+
+def _best_step(
+    sides: list[_Side], lost: list[int], fault: str, kept: float, keep_real: float
+) -> list[int] | None:
+    """Return what is given up after the step that catches most of a fault per real sample; None if none may be."""
+    before, best, most = _dropped(sides, lost, fault), None, 0.0
+    for place, side in enumerate(sides):
+        for given_up in range(lost[place] + 1, len(side.known)):
+            tried = [*lost[:place], given_up, *lost[place + 1 :]]
+            after = _kept_elsewhere(sides, tried)
+            if after < keep_real - SLACK:
+                break
+            gain = _dropped(sides, tried, fault) - before
+            worth = gain / max(kept - after, 1 / len(side.values))
+            if worth > most + SLACK:
+                best, most = tried, worth
+    return best
 
 
 def _fails(values: np.ndarray, limit: float, at_most: bool) -> np.ndarray:

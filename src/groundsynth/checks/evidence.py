@@ -3,8 +3,8 @@
 ====================  =======================  ========================================================
 column                side of the triangle     what it says
 ====================  =======================  ========================================================
-``map_fit``           image and map            how much likelier the labeller finds the map than the same
-                                               classes laid out at random, nats per pixel; 0 is chance
+``map_fit``           image and map            how much likelier the labeller finds the map than the same map
+                                               shifted, in standard deviations over all shifts; 0 is chance
 ``trust``             image                    the labeller's mean confidence
 ``caption_of_map``    map and caption          share of the caption's claims that are true of the map
 ``caption_of_image``  image and caption        log-odds that the caption fits, above chance (``caption_match``)
@@ -44,6 +44,7 @@ from groundsynth.seeds import rng
 BATCH = 64
 PART = 256  # samples measured at once; bounds the memory
 LEAST = 1e-4  # probability, so that one confident error does not decide a chip
+LEAST_SPREAD = 0.01  # nats per pixel, so that no speck on a map of one class decides a chip
 
 #: (images, captions) to (n,) scores, higher = fits better
 Scorer = Callable[[np.ndarray, list[str]], np.ndarray]
@@ -76,11 +77,14 @@ def class_probabilities(labeller: Segmenter, images: np.ndarray) -> np.ndarray:
 
 
 def map_fits(probabilities: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Return the mean log-probability of each map's classes above that of the same classes at random places.
+    """Return how far each map's mean log-probability lies above that of the same map shifted, in spreads.
 
-    Chance-corrected like Cohen's kappa, but from probabilities: a labeller that is unsure everywhere still
-    ranks the right place of a class above a wrong one. 0 is chance; a map of one class has nothing to
-    place and is 0 too; NaN without a label.
+    The map is shifted by every number of rows and columns, what leaves at one border coming back at the other:
+    the torus-translation test of ecology (Harms et al. 2001, https://doi.org/10.1111/j.1365-2745.2001.00615.x).
+    A shifted map has the classes and the shapes of the given one, so neither is evidence, and a labeller that is
+    unsure everywhere still ranks the right place above a wrong one. The spread over shifts says how much a map can
+    tell at all: little if it is nearly all of one class. 0 is chance; a map of one class has nothing to place
+    and is 0 too; NaN without a label.
 
     Args:
         probabilities: (n, 7, h, w); maps: (n, h, w) uint8, 255 = no label.
@@ -90,10 +94,13 @@ def map_fits(probabilities: np.ndarray, maps: np.ndarray) -> np.ndarray:
         known = labels != NO_LABEL
         if not known.any():
             continue
-        logs = np.log(given[:, known].astype(np.float64) + LEAST)  # (7, pixels)
-        classes = labels[known]
-        shares = np.bincount(classes, minlength=NUM_CLASSES) / len(classes)
-        fits[i] = logs[classes, np.arange(len(classes))].mean() - shares @ logs.mean(1)
+        logs = np.log(given.astype(np.float64) + LEAST)  # (7, h, w)
+        placed = (labels == np.arange(NUM_CLASSES)[:, None, None]) / known.sum()
+        product = np.fft.rfft2(logs - logs.mean((1, 2), keepdims=True)) * np.fft.rfft2(placed).conj()
+        shifted = np.fft.irfft2(
+            product.sum(0), s=labels.shape
+        )  # (h, w): mean log-probability after each shift
+        fits[i] = shifted[0, 0] / (shifted.std() + LEAST_SPREAD)
     return fits
 
 

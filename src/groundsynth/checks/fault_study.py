@@ -14,27 +14,13 @@ import pandas as pd
 from groundsynth.artifacts import metric_row
 from groundsynth.captions.writers import Writer
 from groundsynth.checks.agreement import paired_auc, two_sample_auc
-from groundsynth.checks.certificate import CRITERIA, STAGE, Threshold, judge
+from groundsynth.checks.certificate import CHECK_FOR, CRITERIA, STAGE, Threshold, judge
 from groundsynth.checks.corruption import STRENGTHS, corrupt
 from groundsynth.checks.evidence import Witness, class_probabilities, draw_chips, measure
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.checks.samples import Samples, chip_samples
 from groundsynth.checks.territory import Territory
 
-#: the check that is for a fault: its AUC is quoted for it
-CHECK_FOR = {
-    "swapped_map": "map_fit",
-    "matched_swap": "map_fit",
-    "class_shift": "map_fit",
-    "permuted_classes": "map_fit",
-    "swapped_map_alone": "caption_of_map",
-    "shuffled_caption": "caption_of_map",
-    "matched_caption": "caption_of_map",
-    "corrupted_caption": "caption_of_map",
-    "planted_copy": "nearest_train",
-    "patch_copy": "nearest_patch",
-    "spectrum_matched_noise": "unlike_real",
-}
 COPIES = ("planted_copy", "patch_copy")
 #: faults that need no training ground: what synthetic chips are asked about as well
 PAIRINGS = ("swapped_map", "matched_swap", "shuffled_caption", "matched_caption", "corrupted_caption")
@@ -83,20 +69,6 @@ def ask_systems(
         faults = measure_faults(samples, own, witness, territory, chips, writer, seed, PAIRINGS)
         asked[str(system)] = {"": own, **faults}
     return asked
-
-
-def faulty_values(faults: dict[str, pd.DataFrame]) -> dict[str, np.ndarray]:
-    """Return for each check its values under the faults it is for, as ``fit_thresholds`` takes them."""
-    return {
-        column: np.concatenate(
-            [
-                faults[name][column].to_numpy(float)
-                for name, c in CHECK_FOR.items()
-                if c == column and name in faults
-            ]
-        )
-        for column in {CHECK_FOR[name] for name in faults}
-    }
 
 
 def _score(table: pd.DataFrame, column: str) -> np.ndarray:
@@ -152,7 +124,7 @@ def verdict_rows(
     study: str, system: str, own: pd.DataFrame, faults: dict[str, pd.DataFrame], thresholds: list[Threshold]
 ) -> list[dict]:
     """Return ``keep_rate`` of the samples as they are and ``drop_rate`` under every fault, with intervals."""
-    kept = _rate_row(study, "keep_rate", system, "", own, thresholds, "keep")
+    kept = rate_row(study, "keep_rate", system, "", judge(own, thresholds), "keep")
     return [kept, *drop_rows(study, system, faults, thresholds)]
 
 
@@ -161,22 +133,21 @@ def drop_rows(
 ) -> list[dict]:
     """Return ``drop_rate`` under every fault as metric rows; intervals resample units."""
     return [
-        _rate_row(study, "drop_rate", system, fault, faulty, thresholds, "drop")
+        rate_row(study, "drop_rate", system, fault, judge(faulty, thresholds), "drop")
         for fault, faulty in faults.items()
         if fault
     ]
 
 
-def _rate_row(
-    study: str, metric: str, system: str, arm: str, table: pd.DataFrame, thresholds: list[Threshold],
-    verdict: str,
-) -> dict:  # fmt: skip
-    hits = (judge(table, thresholds)["verdict"] == verdict).to_numpy(float)
-    units = table["unit"].to_numpy(str)
+def rate_row(
+    study: str, metric: str, system: str, arm: str, judged: pd.DataFrame, verdict: str, regime: str = ""
+) -> dict:
+    """Return the share of judged samples (columns ``verdict``, ``unit``) with a verdict; intervals resample units."""
+    hits = (judged["verdict"] == verdict).to_numpy(float)
     low, high = bootstrap_interval(
-        lambda draw: hits[draw].mean(), len(hits), metric, system, arm, groups=units
+        lambda draw: hits[draw].mean(), len(hits), metric, system, arm, groups=judged["unit"].to_numpy(str)
     )
-    about = dict(system=system, arm=arm, low=low, high=high, n=len(hits))
+    about = dict(system=system, arm=arm, regime=regime, low=low, high=high, n=len(hits))
     return metric_row(study, STAGE, metric, hits.mean(), **about)
 
 

@@ -35,6 +35,7 @@ MEASUREMENTS = {
     "compare-cleaned": Measurement(
         "cleaned_training", "Is a generator better for cleaned captions?", ("comparators.csv",)
     ),
+    "certify-folds": Measurement("certificate", "Does the certificate hold on every group of blocks?"),
     "detect": Measurement("authenticity", "Can synthetic chips be told from real ones?"),
     "try-marks": Measurement("marks", "Are marks of origin found, and faults reported?", ("faults.csv",)),
     "aa-test": Measurement("aa_test", "How often does the benchmark see a difference where there is none?"),
