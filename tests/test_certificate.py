@@ -180,7 +180,7 @@ def some_evidence(scores: pd.DataFrame) -> pd.DataFrame:
          "condition": "", "model_hash": "ab"}
     )  # fmt: skip
     agreement = pd.DataFrame({"chip_id": ["b", "a"], "agreement": [np.nan, 0.9]})
-    measured = frame(n=2, kappa=[0.4, np.nan], map_fit=[0.6, np.nan], nearest_chip=["w", "v"])
+    measured = frame(n=2, kappa=[0.4, np.nan], map_fit=[0.6, np.nan], trust=0.5, nearest_chip=["w", "v"])
     return gather_evidence(chips, agreement, scores, measured)
 
 

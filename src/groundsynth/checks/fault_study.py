@@ -44,7 +44,7 @@ def measure_faults(
         table = measure(faulty, witness, copies=name in COPIES, probabilities=known)
         if name not in COPIES:
             kept = ["nearest_train", "nearest_patch", "nearest_chip"]
-            table[kept] = evidence[kept].to_numpy()
+            table = table.assign(**{column: evidence[column].to_numpy() for column in kept})
         found[name] = table.assign(unit=faulty.units)
     return found
 
