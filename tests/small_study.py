@@ -154,7 +154,7 @@ def _make_chips(results: Path, systems: list[str]) -> None:
 def _make_certificates(results: Path, systems: list[str]) -> None:
     rows = [
         {"chip_id": f"{system}{k}", "system": system, "generator": "unified-s0", "seed": 0, "condition": "",
-         "model_hash": "h", "agreement": 0.5, "kappa": 0.5, "map_fit": 0.5, "trust": 0.5, "claim_precision": 1.0, "claims": 3,
+         "model_hash": "h", "agreement": 0.5, "kappa": 0.5, "map_fit": 0.5, "map_shares": 0.9, "trust": 0.5, "claim_precision": 1.0, "claims": 3,
          "caption_of_map": 1.0, "caption_of_image": 1.0, "nearest_train": 0.2, "nearest_chip": "r0",
          "nearest_patch": 0.2, "unlike_real": 0.3, "verdict": "keep" if k else "drop",
          "reason": "all checks passed" if k else "image and map disagree"}

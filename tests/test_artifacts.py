@@ -53,7 +53,7 @@ ROWS: dict[str, dict] = {
     "certificate": dict(
         **SAMPLE, generator="unified-s0", seed=7, condition="", model_hash="ab", agreement=0.5, kappa=0.4,
         trust=0.9, claim_precision=1.0, claims=2, nearest_train=0.1, nearest_chip="c", unlike_real=0.3,
-        map_fit=0.4, caption_of_map=1.0, caption_of_image=0.2, nearest_patch=0.2, contrastive=0.1,
+        map_fit=0.4, map_shares=0.9, caption_of_map=1.0, caption_of_image=0.2, nearest_patch=0.2, contrastive=0.1,
         verdict="keep", reason="ok",
     ),
     "contrastive": dict(**SAMPLE, similarity=0.3, match=0.6),

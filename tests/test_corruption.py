@@ -26,6 +26,7 @@ from groundsynth.checks.evidence import (
     LEAST,
     LEAST_SPREAD,
     Witness,
+    common_shares,
     learn_captions,
     map_fits,
     measure,
@@ -183,6 +184,20 @@ def test_map_fit_is_what_shifting_the_map_loses():
     assert map_fits(probabilities, maps) == pytest.approx(step / 2 / (step / np.sqrt(8) + LEAST_SPREAD))
     assert map_fits(probabilities, np.roll(maps, 1, 1)) == pytest.approx(0, abs=1e-9)
     assert map_fits(probabilities, np.roll(maps, 2, 1)) == pytest.approx(-map_fits(probabilities, maps))
+
+
+def test_shares_in_common_are_counted_wherever_they_lie():
+    """A map half 0, half 3; the labeller sees a quarter of 0, and the rest of 3: three quarters agree."""
+    maps = np.repeat(np.array([0, 0, 3, 3], np.uint8), 4).reshape(1, 4, 4)
+    probabilities = np.zeros((1, 7, 4, 4))
+    probabilities[:, 0, :, :1], probabilities[:, 3, :, 1:] = 1, 1
+    assert common_shares(probabilities, maps) == pytest.approx(0.75)
+    assert common_shares(probabilities, np.roll(maps, 1, 1)) == pytest.approx(0.75)
+    assert common_shares(probabilities, np.where(maps == 0, 5, maps).astype(np.uint8)) == pytest.approx(0.5)
+    assert common_shares(probabilities, np.where(maps == 0, 255, maps).astype(np.uint8)) == pytest.approx(
+        0.75
+    )
+    assert np.isnan(common_shares(probabilities, np.full_like(maps, 255))).all()
 
 
 def test_map_fit_is_zero_by_chance_and_for_one_class():

@@ -81,7 +81,7 @@ def test_hidden_chips_train_with_the_labellers_maps_and_never_their_own():
 def certified(study, tmp_path):
     """Certificates that drop the first of five chips."""
     row = {"system": "mask", "generator": "g", "seed": 0, "condition": "", "model_hash": "h", "agreement": 0.5,
-           "kappa": 0.5, "map_fit": 0.5, "claim_precision": 1.0, "claims": 3, "caption_of_map": 1.0,
+           "kappa": 0.5, "map_fit": 0.5, "map_shares": 0.9, "claim_precision": 1.0, "claims": 3, "caption_of_map": 1.0,
            "caption_of_image": 1.0, "trust": 0.9, "nearest_train": 0.6, "nearest_chip": "w", "nearest_patch": 0.2,
            "unlike_real": 1.0}  # fmt: skip
     rows = [

@@ -226,6 +226,7 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "agreement": _column(float, nullable=True),
             "kappa": _column(float, nullable=True),
             "map_fit": _column(float, nullable=True),
+            "map_shares": _column(float, _fraction, nullable=True),
             "claim_precision": _column(float, _fraction, nullable=True),
             "claims": _column(int),
             "caption_of_map": _column(float, _fraction, nullable=True),

@@ -47,6 +47,7 @@ class Criterion:
 #: is lower on real ground of another kind
 CRITERIA = (
     Criterion("map_fit", "image and map disagree", "image and map"),
+    Criterion("map_shares", "image and map show other amounts", "image and map"),
     Criterion("caption_of_map", "caption claims are false of the map", "map and caption"),
     Criterion("caption_of_image", "caption does not fit the image", "image and caption"),
     Criterion("nearest_train", "too close to a training chip", "image"),
@@ -59,7 +60,7 @@ CHECK_FOR = {
     "swapped_map": "map_fit",
     "matched_swap": "map_fit",
     "class_shift": "map_fit",
-    "permuted_classes": "map_fit",
+    "permuted_classes": "map_shares",
     "swapped_map_alone": "caption_of_map",
     "shuffled_caption": "caption_of_map",
     "matched_caption": "caption_of_map",
@@ -261,7 +262,7 @@ def threshold_record(thresholds: list[Threshold]) -> dict:
 
 #: what the certificate of a chip holds, beside the columns of further scorers
 COLUMNS = (
-    "chip_id", "system", "generator", "seed", "condition", "model_hash", "agreement", "kappa", "map_fit",
+    "chip_id", "system", "generator", "seed", "condition", "model_hash", "agreement", "kappa", "map_fit", "map_shares",
     "claim_precision", "claims", "caption_of_map", "caption_of_image", "trust", "nearest_train",
     "nearest_chip", "nearest_patch", "unlike_real", "verdict", "reason",
 )  # fmt: skip

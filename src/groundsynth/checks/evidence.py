@@ -5,6 +5,8 @@ column                side of the triangle     what it says
 ====================  =======================  ========================================================
 ``map_fit``           image and map            how much likelier the labeller finds the map than the same map
                                                shifted, in standard deviations over all shifts; 0 is chance
+``map_shares``        image and map            class shares that the map and the labeller's probabilities have in
+                                               common, 0 to 1
 ``trust``             image                    the labeller's mean confidence
 ``caption_of_map``    map and caption          share of the caption's claims that are true of the map
 ``caption_of_image``  image and caption        log-odds that the caption fits, above chance (``caption_match``)
@@ -37,7 +39,7 @@ from groundsynth.checks.memorisation import PixelIndex, nearest_windows, place_n
 from groundsynth.checks.patches import PatchIndex, nearest_patches
 from groundsynth.checks.samples import Samples, chip_samples
 from groundsynth.checks.texture import Typical
-from groundsynth.legend import NO_LABEL, NUM_CLASSES
+from groundsynth.legend import NO_LABEL, NUM_CLASSES, class_shares
 from groundsynth.models.segmenter import Segmenter, to_tensor
 from groundsynth.seeds import rng
 
@@ -104,6 +106,25 @@ def map_fits(probabilities: np.ndarray, maps: np.ndarray) -> np.ndarray:
     return fits
 
 
+def common_shares(probabilities: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Return which part of the ground has the same amounts of classes on the map and in the labeller's eyes.
+
+    Histogram intersection (Swain & Ballard 1991, https://doi.org/10.1007/BF00130487) of class shares, whatever
+    their places: a map whose classes are exchanged keeps its shapes, and shows here. 1 is all; NaN without a
+    label.
+
+    Args:
+        probabilities: (n, 7, h, w); maps: (n, h, w) uint8, 255 = no label.
+    """
+    common = np.full(len(maps), np.nan)
+    for i, (labels, given) in enumerate(zip(maps, probabilities, strict=True)):
+        known = labels != NO_LABEL
+        if known.any():
+            read = given[:, known].mean(1, dtype=np.float64)
+            common[i] = np.minimum(class_shares(labels), read / read.sum()).sum()
+    return common
+
+
 def _parts(samples: Samples) -> Iterator[Samples]:
     for start in range(0, len(samples), PART):
         yield samples.take(np.arange(start, min(start + PART, len(samples))))
@@ -152,11 +173,12 @@ def _measure(
     table = pd.DataFrame({"trust": probabilities.max(1).mean((1, 2), dtype=np.float64)})
     table["caption_of_map"] = caption_precisions(samples.captions, samples.maps)
     table["unlike_real"] = witness.typical.distances(samples.images)
-    for name in ("map_fit", "kappa", "caption_of_image", "nearest_train", "nearest_patch"):
+    for name in ("map_fit", "map_shares", "kappa", "caption_of_image", "nearest_train", "nearest_patch"):
         table[name] = np.nan
     table["nearest_chip"] = ""
     if own_map:
         table["map_fit"] = map_fits(probabilities, samples.maps)
+        table["map_shares"] = common_shares(probabilities, samples.maps)
         table["kappa"] = map_kappas(probabilities.argmax(1).astype(np.uint8), samples.maps)
         if witness.match is not None:
             table["caption_of_image"] = witness.match.scores(samples.captions, soft_facts(probabilities))

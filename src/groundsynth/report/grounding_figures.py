@@ -211,7 +211,7 @@ def plot_certificates(
         column[3].set_axis_off()
         good = row.verdict == "keep"
         text = [
-            f"map fit {_two(row.map_fit)}", f"caption of map {_two(row.caption_of_map)}",
+            f"map fit {_two(row.map_fit)}", f"shares in common {_two(row.map_shares)}", f"caption of map {_two(row.caption_of_map)}",
             f"caption of image {_two(row.caption_of_image)}", f"trust {_two(row.trust)}",
             f"copy distance {_two(row.nearest_train)}", f"patch distance {_two(row.nearest_patch)}",
             f"unlike real {_two(row.unlike_real)}",
