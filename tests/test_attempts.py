@@ -46,6 +46,13 @@ def test_an_attempt_is_logged_once_and_another_setting_again(project):  # noqa: 
     assert table["config_hash"].nunique() == 2
 
 
+def test_a_command_that_trains_no_arm_is_logged_as_well(project):  # noqa: F811
+    study = study_on_validation(project)
+    nothing = dict(arms=0, best_arm="", val_delta=None, val_low=None, val_high=None)
+    assert attempts.log_attempt(study, "certify-folds", True, "limits from validation", **nothing)
+    assert attempts.read_attempts()["arms"].tolist() == [0]
+
+
 def test_a_study_on_validation_is_logged_with_its_note(project, capsys):  # noqa: F811
     study_on_validation(project)
     words = ["log-attempt", str(find_config("two")), "--note", "a wider generator"]
