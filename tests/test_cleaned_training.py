@@ -112,7 +112,11 @@ def test_a_relative_change_of_halves_by_hand():
 
 def test_published_changes_stand_beside_ours():
     """Of distances lower is better, of scores higher; a whole interval on the published side is better."""
-    ends = {"kid_change": (-0.3, -0.1), "image_text_change": (-0.2, -0.1), "delta_miou": (-0.01, 0.02)}
+    ends = {
+        "kid_change": (-0.3, -0.1),
+        "image_text_change": (-0.2, -0.1),
+        "delta_segmenter_miou": (-0.01, 0.02),
+    }
     rows = [
         metric_row("s", "06_ground", name, sum(pair) / 2, arm="cleaned-uncleaned", low=pair[0], high=pair[1])
         for name, pair in ends.items()
@@ -125,10 +129,12 @@ def test_published_changes_stand_beside_ours():
     assert shown == {
         ("Fréchet distance", "frechet_change"): "better", ("Fréchet distance", "kid_change"): "better",
         ("CLIP score (the filter's own)", "image_text_change"): "worse",
-        ("RemoteCLIP score", "image_text_change"): "worse", ("mIoU of a segmenter", "delta_miou"): "no difference shown",
+        ("RemoteCLIP score", "image_text_change"): "worse", ("mIoU of a segmenter", "delta_segmenter_miou"): "no difference shown",
     }  # fmt: skip
     assert set(found.xs("random_drop", level="against")["shown"]) == {"not measured"}
-    assert found.loc[("mIoU of a segmenter", "delta_miou", "uncleaned"), "published"] == "+8.14 points"
+    assert (
+        found.loc[("mIoU of a segmenter", "delta_segmenter_miou", "uncleaned"), "published"] == "+8.14 points"
+    )
 
 
 def test_captions_to_learn_from_are_right_ones_of_training_chips(ground):
@@ -226,7 +232,7 @@ def test_three_generators_are_trained_asked_and_judged_once(ground, tmp_path, mo
         "frechet_change",
     } <= set(table["metric"])
     assert set(table.loc[table["metric"] == "share_skill", "arm"]) == {"uncleaned", "random_drop", "cleaned"}
-    scored = table[table["metric"] == "delta_miou"].set_index("arm")
+    scored = table[table["metric"] == "delta_segmenter_miou"].set_index("arm")
     assert set(scored.index) == {"cleaned-uncleaned", "cleaned-random_drop"}
     assert scored["n"].tolist() == [2, 2], "two test blocks; validation blocks are not counted"
     assert scored["seeds"].tolist() == [1, 1]

@@ -344,7 +344,7 @@ def test_a_verdict_without_an_interval_breaks_the_table(tmp_path):
 MEASURED = {
     "dldc_distance": ("kid_change", "text", "cleaned-uncleaned", "planted=25%;features=labeller;command=compare-cleaned;run=0.25", -0.2),
     "dldc_clip": ("image_text_change", "text", "cleaned-uncleaned", "planted=25%;command=compare-cleaned;run=0.25", 0.1),
-    "dldc_downstream": ("delta_miou", "text", "cleaned-uncleaned", "planted=25%;command=compare-cleaned;run=0.25", 0.03),
+    "dldc_downstream": ("delta_segmenter_miou", "text", "cleaned-uncleaned", "planted=25%;command=compare-cleaned;run=0.25", 0.03),
     "detect_seen": ("detector_auc", "joint", "joint", "detector=network;command=detect", 0.97),
     "detect_unseen": ("detector_auc_drop", "joint", "unseen_generator", "detector=network;command=detect", 0.15),
 }  # fmt: skip

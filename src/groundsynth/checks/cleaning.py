@@ -49,7 +49,7 @@ PUBLISHED = pd.DataFrame(
             "mIoU of a segmenter",
             "+8.14 points",
             "the same model trained on uncleaned data",
-            "delta_miou",
+            "delta_segmenter_miou",
             0.0814,
         ),
     ],

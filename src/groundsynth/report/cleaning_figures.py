@@ -21,7 +21,7 @@ MEASURES = {
     "delta_map_kappa": "kappa of map and labeller",
     "delta_image_text_score": "image–text score",
     "delta_kid": "kernel distance (lower is better)",
-    "delta_miou": "mIoU of a segmenter on real chips",
+    "delta_segmenter_miou": "mIoU of a segmenter on real chips",
 }
 CHANGES = {
     "kid_change": "kernel distance",

@@ -68,7 +68,7 @@ def count_segmenters(
 def segmenter_rows(
     study: str, counts: pd.DataFrame, primary: Sequence[int], regime: str, resamples: int
 ) -> list[dict]:
-    """Return ``miou`` of every arm, and ``delta_miou`` of the cleaned one, over blocks and seeds, paired.
+    """Return ``segmenter_miou`` of every arm, and ``delta_segmenter_miou`` of the cleaned one, over blocks and seeds, paired.
 
     Args:
         counts: from :func:`count_segmenters`; primary: classes of the score.
@@ -77,11 +77,13 @@ def segmenter_rows(
     about = dict(system=SYSTEM, regime=regime, n=table.shape[2], seeds=table.shape[1])
     values = score_interval(table, score, resamples, "cleaned training")
     rows = [
-        metric_row(study, STAGE, "miou", arm=arm, **about, **value)
+        metric_row(study, STAGE, "segmenter_miou", arm=arm, **about, **value)
         for arm, value in zip(ARMS, values, strict=True)
     ]
     for place, arm in enumerate(AGAINST):
         pair = table[[place, ARMS.index(CLEANED)]]
         change = delta_interval(pair, 0, score, resamples, "cleaned training")[1]
-        rows.append(metric_row(study, STAGE, "delta_miou", arm=f"{CLEANED}-{arm}", **about, **change))
+        rows.append(
+            metric_row(study, STAGE, "delta_segmenter_miou", arm=f"{CLEANED}-{arm}", **about, **change)
+        )
     return rows
