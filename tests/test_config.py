@@ -26,6 +26,7 @@ STUDIES = (
     "korea128",
     "zion",
     "zion128",
+    "zion_start",
     "single",
     "single_use",
     "gan",
