@@ -13,10 +13,11 @@ https://arxiv.org/abs/2209.14687).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from groundsynth.legend import NUM_CLASSES
-from groundsynth.models.bits import BIT_VALUE, BITS, count_channels
+from groundsynth.models.bits import BIT_VALUE, BITS, encode_maps
 
 DOUBT = 0.002  # that each bit is left with, however sure the network is
 LEAST_SHARE = 1e-4  # that a class asked not to be there is given, so that weights stay finite
@@ -25,10 +26,10 @@ ROUNDS = 30
 EVERY = 2  # pixel along rows and columns from which weights are found
 
 
-def symbol_bits(codes: tuple[int, ...], device: torch.device) -> torch.Tensor:
-    """Return the bits (0 or 1) of the seven classes under their codes, (7, c) float32."""
-    code = torch.tensor(codes[:NUM_CLASSES], device=device)
-    return ((code[:, None] >> torch.arange(count_channels(codes), device=device)) & 1).float()
+def class_codes(codes: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return the channels of the seven classes, (7, c) float32 of ±0.5."""
+    classes = np.arange(NUM_CLASSES, dtype=np.uint8)[:, None, None]
+    return encode_maps(classes, codes)[..., 0, 0].to(device)
 
 
 def class_beliefs(bits: torch.Tensor, codes: tuple[int, ...]) -> torch.Tensor:
@@ -38,7 +39,7 @@ def class_beliefs(bits: torch.Tensor, codes: tuple[int, ...]) -> torch.Tensor:
         bits: (n, c, h, w) beliefs of clean bits, about ±0.5; those of one pixel count as independent.
     """
     set_ = (bits / (2 * BIT_VALUE) + 0.5).clamp(DOUBT, 1 - DOUBT)
-    wanted = symbol_bits(codes, bits.device)
+    wanted = class_codes(codes, bits.device) / (2 * BIT_VALUE) + 0.5
     if wanted.shape[1] > BITS:  # one channel per symbol
         found = set_[:, :NUM_CLASSES]
     else:
@@ -65,5 +66,5 @@ def hold_shares(bits: torch.Tensor, shares: torch.Tensor, codes: tuple[int, ...]
         weights = (weights * wanted / mean).clamp(1 / MOST_WEIGHT, MOST_WEIGHT)
     shifted = beliefs * weights[..., None, None]
     shifted = shifted / shifted.sum(1, keepdim=True)
-    moved = torch.einsum("kc,nkhw->nchw", symbol_bits(codes, bits.device) - 0.5, shifted) * 2 * BIT_VALUE
+    moved = torch.einsum("kc,nkhw->nchw", class_codes(codes, bits.device), shifted)
     return torch.where(shares.isnan().any(1)[:, None, None, None], bits, moved)

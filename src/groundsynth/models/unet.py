@@ -4,8 +4,8 @@ Its residual stream is never normalised: a block adds to it, so what is constant
 much of it is forest) passes through. Inside a block, features are normalised and then scaled and shifted by a
 vector (Dhariwal & Nichol 2021, https://arxiv.org/abs/2105.05233; Perez et al. 2018,
 https://arxiv.org/abs/1709.07871). Where resolution is lowest, places look at one another, and at tokens if there
-are any. Roads are one or two pixels wide: a network that works on squares of 2 × 2 pixels needs several times as
-long to learn them.
+are any. What is one or two pixels wide is seen from the first layer on: a network that works on squares of
+2 × 2 pixels takes several times as long to the same denoising error.
 """
 
 from __future__ import annotations
