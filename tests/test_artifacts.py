@@ -91,6 +91,7 @@ ROWS: dict[str, dict] = {
     "counts": {
         **dict(arm="real", seed=0, split="test", chip_id="c", block=0), "class": 0, **dict(tp=1, fp=2, fn=3),
     },
+    "block_counts": {**dict(fold=0, arm="real", seed=0, split="test", block=0), "class": 0, **dict(tp=1, fp=2, fn=3)},
     "calibration": dict(
         arm="real", seed=0, split="test", chip_id="c", block=0, bin=3, pixels=4, confidence=0.9, right=2
     ),
@@ -152,6 +153,8 @@ BROKEN = [
     ("counts", "split", "train"),
     ("counts", "class", 7),
     ("counts", "tp", -1),
+    ("block_counts", "split", "train"),
+    ("block_counts", "fold", -1),
     ("calibration", "split", "hidden"),
     ("calibration", "right", -1),
     ("attempts", "folds", "0,1"),

@@ -1,5 +1,8 @@
 """Folds and replicates read from disk, pooled, and read again where only the published rows are."""
 
+import shutil
+
+import pandas as pd
 import pytest
 from test_cross_validation import counts_table
 
@@ -9,7 +12,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root
 from groundsynth.report import pooling, tables
 from groundsynth.report.claim_list import Claim
-from groundsynth.report.provenance import find_config
+from groundsynth.report.provenance import config_hash, find_config
 
 RATES = {"real": 0.5, "real+mask": 0.6, "real+joint": 0.55}
 PRIMARY = ["real+mask", "real+joint"]
@@ -97,6 +100,29 @@ def test_without_the_counts_the_published_rows_are_read(project):
     assert tables.pick(again, "delta_miou")["value"].tolist() == pytest.approx(
         tables.pick(pooled, "delta_miou")["value"].tolist()
     )
+
+
+def published_copy(project):
+    """Move study ``again`` to the published studies, where counts are those beside the report."""
+    again, copy = project.parent / "again", project.parent / "published" / "again"
+    pooling.write_counts(again, [0, 1], copy / "09_report")
+    settings = config_hash(load_study(find_config("again")))
+    write_json(copy / "manifest.json", {"config_hash": settings})
+    shutil.rmtree(again)
+    return copy
+
+
+def test_a_published_replicate_is_pooled_like_one_that_has_just_run(project):
+    before = pool(project)
+    published_copy(project)
+    pd.testing.assert_frame_equal(pool(project), before)
+
+
+def test_a_replicate_published_with_other_settings_is_refused(project):
+    copy = published_copy(project)
+    write_json(copy / "manifest.json", {"config_hash": "0" * 12})
+    with pytest.raises(GroundsynthError, match=r"'again' was published with other settings.*again.yaml"):
+        pool(project)
 
 
 def test_one_fold_of_one_generator_is_not_pooled(project):

@@ -5,17 +5,19 @@ import re
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from small_study import finish_report, make_run, make_study
 
-from groundsynth.artifacts import encode_png, metric_row, read_json, read_table, write_metrics
+from groundsynth.artifacts import encode_png, metric_row, read_json, read_table, write_metrics, write_table
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import COLOURS
 from groundsynth.report import tables
 from groundsynth.report.attempts import read_attempts
 from groundsynth.report.pages import build_pages, notebook_body, scrub
+from groundsynth.report.pooling import COUNTS, read_counts
 from groundsynth.report.provenance import find_config
 from groundsynth.report.publish import publish_study, shrink_picture, verify_private
 
@@ -80,6 +82,24 @@ def test_publishing_is_whole_and_can_be_repeated(results):
     assert logged[["study", "what", "test_opened"]].values.tolist() == [["smoke", "publish", "yes"]]  # once
     assert not list(target.rglob("*.parquet")) + list(target.rglob("*.ipynb"))
     assert "CC BY-SA 3.0" in (target.parent / "LICENSE-DATA").read_text()
+
+
+def test_counts_travel_so_that_other_studies_can_be_pooled_with_a_published_one(results):
+    counts = {
+        "fold": [0],
+        "arm": "real",
+        "seed": 0,
+        "split": "test",
+        "block": 3,
+        "class": 1,
+        "tp": 5,
+        "fp": 2,
+        "fn": 1,
+    }
+    write_table(pd.DataFrame(counts), results / "09_report" / COUNTS, "block_counts")
+    target = publish_study("smoke")
+    assert list(target.rglob("*.parquet")) == [target / "09_report" / COUNTS]
+    assert read_counts(target, [0]).to_dict("records") == pd.DataFrame(counts).to_dict("records")
 
 
 def leave_measurement(results):

@@ -433,6 +433,22 @@ TABLES: dict[str, pa.DataFrameSchema] = {
         unique=["arm", "seed", "split", "chip_id", "class"],
         strict=True,
     ),
+    # the same summed over the chips of a block, all folds of a study together
+    "block_counts": pa.DataFrameSchema(
+        {
+            "fold": _column(int, pa.Check.ge(0)),
+            "arm": _column(str),
+            "seed": _column(int),
+            "split": _column(str, pa.Check.isin(["val", "test", "region"])),
+            "block": _column(int),
+            "class": _column(int, pa.Check.in_range(0, len(SHARE_COLUMNS) - 1)),
+            "tp": _column(int, pa.Check.ge(0)),
+            "fp": _column(int, pa.Check.ge(0)),
+            "fn": _column(int, pa.Check.ge(0)),
+        },
+        unique=["fold", "arm", "seed", "split", "block", "class"],
+        strict=True,
+    ),
     # labelled pixels, summed confidence and right answers per held-out chip, bin of confidence, arm and seed
     "calibration": pa.DataFrameSchema(
         {
@@ -478,18 +494,24 @@ def check_table(table: pd.DataFrame, kind: str, where: Path, remake: str = "") -
 
 
 def write_table(table: pd.DataFrame, path: Path, kind: str) -> None:
-    """Check and write a flat table as CSV, atomically."""
+    """Check and write a flat table as CSV, or as Parquet where the name ends so, atomically."""
     table = check_table(table, kind, path)
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
+        if path.suffix == ".parquet":
+            table.to_parquet(temporary, index=False, compression="zstd")
+        else:
+            table.to_csv(temporary, index=False)
 
 
 def read_table(path: Path, kind: str) -> pd.DataFrame:
-    """Read and check a flat table."""
+    """Read and check a flat table, CSV or Parquet."""
     _must_exist(path, remake_command(path))
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(_text_columns(kind), str))
-    except (ValueError, pd.errors.ParserError) as error:
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, dtype=dict.fromkeys(_text_columns(kind), str))
+    except (ValueError, OSError, pd.errors.ParserError) as error:
         raise GroundsynthError(
             f"{path}: not a readable table ({error}); remake it: {remake_command(path)}"
         ) from None

@@ -34,6 +34,11 @@ def results_dir(study: str) -> Path:
     return project_root() / "results" / study
 
 
+def published_dir(study: str) -> Path:
+    """Return ``results/published/<study>``, the copy that travels with the code."""
+    return results_dir("published") / study
+
+
 def stage_dir(study: str, stage: str, fold: int, *parts: str) -> Path:
     """Return ``results/<study>/<stage>/fold<fold>/<parts…>``, the folder one rule fills."""
     return results_dir(study) / stage / f"fold{fold}" / Path(*parts)

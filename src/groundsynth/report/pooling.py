@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from groundsynth.artifacts import METRIC_COLUMNS, read_json, read_table, write_table
+from groundsynth.artifacts import METRIC_COLUMNS, TABLES, read_json, read_table, write_table
 from groundsynth.benchmark.arms import matched_steps, parse_arms
 from groundsynth.benchmark.cross_validation import STAGE, Pair, pooled_rows
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
-from groundsynth.paths import results_dir
+from groundsynth.paths import published_dir, results_dir
 from groundsynth.report.claim_list import Claim
-from groundsynth.report.provenance import find_config
+from groundsynth.report.provenance import config_hash, find_config
 
 FILE = "pooled.csv"
+COUNTS = "counts.parquet"  # of all folds, beside the report: a published replicate is pooled by them
 
 
 def pool_study(
@@ -38,7 +39,8 @@ def pool_study(
         primary: arms whose difference to ``real`` was named beforehand; replicates: studies of other generators.
 
     Raises:
-        GroundsynthError: a replicate that is missing or differs in more than the generator's seed.
+        GroundsynthError: a replicate that is missing, was published with other settings, or differs in more than
+            the generator's seed.
     """
     nothing = pd.DataFrame(columns=list(METRIC_COLUMNS))
     replicates = [name for name in replicates if name != study.study]  # inherited by a replicate itself
@@ -50,9 +52,9 @@ def pool_study(
             if (root / "09_report" / FILE).is_file()
             else nothing
         )
-    places = [root, *(results_dir(name) for name in replicates)]
     for name in replicates:
         _must_agree(study, name)
+    places = [root, *map(_replicate_dir, replicates)]
     own = metrics[(metrics["stage"] == STAGE) & (metrics["metric"] == "miou")]
     tables = [read_counts(place, study.folds) for place in places]
     if not (tables[0]["split"] == "test").any():
@@ -89,12 +91,39 @@ def _counts_path(root: Path, fold: int) -> Path:
     return root / STAGE / f"fold{fold}" / "counts.csv"
 
 
+def _replicate_dir(name: str) -> Path:
+    """Return where a replicate lies: among the results, or, where it was run elsewhere, among the published studies."""
+    here, published = results_dir(name), published_dir(name)
+    if here.is_dir() or not published.is_dir():
+        return here
+    settings = read_json(published / "manifest.json", f"python -m groundsynth publish {name}")["config_hash"]
+    if settings != config_hash(load_study(find_config(name))):
+        raise GroundsynthError(
+            f"report.replicates: '{name}' was published with other settings than config/{name}.yaml has now; run it "
+            f"again: snakemake --cores all --configfile config/{name}.yaml"
+        )
+    return published
+
+
 def read_counts(root: Path, folds: list[int]) -> pd.DataFrame:
-    """Return the counts of all folds with a column ``fold``."""
-    return pd.concat(
-        [read_table(_counts_path(root, fold), "counts").assign(fold=fold) for fold in folds],
-        ignore_index=True,
-    )
+    """Return the counts of all folds, summed over the chips of a block (table 'block_counts').
+
+    Args:
+        root: a study's results, or its published copy.
+    """
+    if not _counts_path(root, folds[0]).is_file() and (root / "09_report" / COUNTS).is_file():
+        found = read_table(root / "09_report" / COUNTS, "block_counts")
+        return found[found["fold"].isin(folds)].reset_index(drop=True)
+    tables = [read_table(_counts_path(root, fold), "counts").assign(fold=fold) for fold in folds]
+    counted = ["tp", "fp", "fn"]
+    keys = [name for name in TABLES["block_counts"].columns if name not in counted]
+    return pd.concat(tables).groupby(keys, as_index=False)[counted].sum()
+
+
+def write_counts(root: Path, folds: list[int], folder: Path) -> None:
+    """Write the counts of all folds beside the report, for studies that pool them with theirs."""
+    if all(_counts_path(root, fold).is_file() for fold in folds):
+        write_table(read_counts(root, folds), folder / COUNTS, "block_counts")
 
 
 def shared_classes(root: Path, folds: list[int]) -> list[int]:

@@ -16,10 +16,11 @@ from PIL import Image
 from groundsynth.artifacts import atomic_path, read_json, read_table, write_table
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
-from groundsynth.paths import project_root, results_dir
+from groundsynth.paths import project_root, published_dir, results_dir
 from groundsynth.report.attempts import log_attempt
 from groundsynth.report.measurements import MEASUREMENTS, Measured, measured_folders
 from groundsynth.report.pages import build_pages, executed_notebook, scrub
+from groundsynth.report.pooling import COUNTS
 from groundsynth.report.provenance import find_config
 from groundsynth.report.published_claims import write_claims
 from groundsynth.report.style import read_caption
@@ -63,7 +64,7 @@ def publish_study(study: str) -> Path:
     folders = [*folders_of(resolved, root), Folder(REPORT, {}, root / REPORT)]
     require_finished(study, folders)
     build_pages(study)
-    target = project_root() / "results" / "published" / study
+    target = published_dir(study)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{study}.", dir=target.parent) as temporary:
         copy = Path(temporary) / study
@@ -100,6 +101,8 @@ def _fill(study: Study, root: Path, folders: list[Folder], copy: Path) -> None:
     shutil.copytree(root / REPORT / "pages", copy / REPORT / "pages")
     for name in ("index.html", "manifest.json"):
         _copy_text(root / REPORT / name, copy / REPORT / name)
+    if (root / REPORT / COUNTS).is_file():
+        shutil.copyfile(root / REPORT / COUNTS, copy / REPORT / COUNTS)
     _copy_text(root / REPORT / "manifest.json", copy / "manifest.json")
     for measured in measured_folders(root):
         tables = MEASUREMENTS[measured.command].tables

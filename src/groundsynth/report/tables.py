@@ -15,7 +15,7 @@ from groundsynth.arm_names import arm_parts, is_mixed
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_json, read_table, write_table
 from groundsynth.config import STAGES, Study
 from groundsynth.errors import GroundsynthError
-from groundsynth.paths import project_root, results_dir
+from groundsynth.paths import published_dir, results_dir
 from groundsynth.report.measurements import measured_folders
 from groundsynth.systems import drawn_pairs
 
@@ -40,8 +40,7 @@ def report_dir(study: str) -> Path:
     Raises:
         GroundsynthError: the study has neither.
     """
-    published = project_root() / "results" / "published" / study
-    for root in (results_dir(study), published):
+    for root in (results_dir(study), published_dir(study)):
         if any(root.glob("0[1-8]_*/fold*/metrics.csv")):
             return root
     raise GroundsynthError(
