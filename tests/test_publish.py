@@ -10,7 +10,15 @@ import pytest
 from PIL import Image
 from small_study import finish_report, make_run, make_study
 
-from groundsynth.artifacts import encode_png, metric_row, read_json, read_table, write_metrics, write_table
+from groundsynth.artifacts import (
+    encode_png,
+    metric_row,
+    read_json,
+    read_table,
+    write_json,
+    write_metrics,
+    write_table,
+)
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import COLOURS
@@ -19,7 +27,7 @@ from groundsynth.report.attempts import read_attempts
 from groundsynth.report.pages import build_pages, notebook_body, scrub
 from groundsynth.report.pooling import COUNTS, read_counts
 from groundsynth.report.provenance import find_config
-from groundsynth.report.publish import publish_study, shrink_picture, verify_private
+from groundsynth.report.publish import publish_measured, publish_study, shrink_picture, verify_private
 
 
 @pytest.fixture
@@ -133,6 +141,49 @@ def test_what_a_command_measured_after_the_study_is_published_and_shown(results)
         in gallery
     )
     assert f"](smoke/{place}/curve.png)\n\n*Quality by steps.*" in gallery
+
+
+def test_a_measurement_is_added_to_a_study_that_is_published(results):
+    target = publish_study("smoke")
+    before = read_table(target / "metrics.csv", "metrics")
+    place = leave_measurement(results)
+    for notebook in results.rglob("*.ipynb"):  # of the study itself, nothing but its generators is needed
+        notebook.unlink()
+    assert publish_measured("smoke") == target
+    after = read_table(target / "metrics.csv", "metrics")
+    assert len(after) == len(before) + 1
+    assert tables.pick(after, "sampling_speedup")["value"].tolist() == [50]
+    assert {path.name for path in (target / place).iterdir()} >= {"metrics.csv", "curve.csv", "curve.png"}
+    html = (target / "09_report" / "index.html").read_text()
+    assert "How many steps does sampling need" in html
+    for link in re.findall(r'(?:href|src)="([^"]+)"', html):
+        assert (target / "09_report" / link).is_file(), link
+    assert "sampling-curve" in (target.parent / "README.md").read_text()
+    publish_measured("smoke")  # and again, with the same end
+    assert len(read_table(target / "metrics.csv", "metrics")) == len(after)
+
+
+def test_a_measurement_of_another_generator_or_study_is_not_added(results):
+    leave_measurement(results)
+    with pytest.raises(GroundsynthError, match="published/smoke: not there"):
+        publish_measured("smoke")
+    (trained,) = results.glob("02_train_generator/fold0/*")
+    (trained / "loss.csv").write_text("step,loss\n0,1.0\n")
+    target = publish_study("smoke")
+    publish_measured("smoke")
+    (trained / "loss.csv").write_text("step,loss\n0,1.1\n")
+    with pytest.raises(GroundsynthError, match=r"loss.csv: other losses .* publish smoke"):
+        publish_measured("smoke")
+    manifest = read_json(target / "manifest.json", "")
+    write_json(target / "manifest.json", manifest | {"config_hash": "0" * 12})
+    with pytest.raises(GroundsynthError, match="made with other settings"):
+        publish_measured("smoke")
+
+
+def test_without_measurements_nothing_is_added(results):
+    publish_study("smoke")
+    with pytest.raises(GroundsynthError, match="no command has left numbers"):
+        publish_measured("smoke")
 
 
 def test_without_measurements_there_is_no_heading_for_them(results):

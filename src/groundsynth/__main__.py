@@ -45,6 +45,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     publish = commands.add_parser("publish", help="copy a study's small results to results/published")
     publish.add_argument("study")
+    publish.add_argument(
+        "--measured",
+        action="store_true",
+        help="add what commands have measured to the study as it is published",
+    )
     publish.set_defaults(command=publish_command)
 
     attempt = commands.add_parser(
@@ -410,10 +415,10 @@ def pages_command(arguments: argparse.Namespace) -> None:
 
 
 def publish_command(arguments: argparse.Namespace) -> None:
-    """Copy what a study shows to ``results/published/<study>``."""
-    from groundsynth.report.publish import publish_study
+    """Copy what a study shows to ``results/published/<study>``, or add what was measured of it since."""
+    from groundsynth.report.publish import publish_measured, publish_study
 
-    print(publish_study(arguments.study))
+    print((publish_measured if arguments.measured else publish_study)(arguments.study))
 
 
 def attempt_command(arguments: argparse.Namespace) -> None:

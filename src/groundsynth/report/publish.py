@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
 
 from groundsynth.artifacts import atomic_path, read_json, read_table, write_table
@@ -19,9 +20,9 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, published_dir, results_dir
 from groundsynth.report.attempts import log_attempt
 from groundsynth.report.measurements import MEASUREMENTS, Measured, measured_folders
-from groundsynth.report.pages import build_pages, executed_notebook, scrub
+from groundsynth.report.pages import build_pages, executed_notebook, page_name, render_index, scrub
 from groundsynth.report.pooling import COUNTS
-from groundsynth.report.provenance import find_config
+from groundsynth.report.provenance import config_hash, find_config
 from groundsynth.report.published_claims import write_claims
 from groundsynth.report.style import read_caption
 from groundsynth.report.tables import (
@@ -29,6 +30,7 @@ from groundsynth.report.tables import (
     Folder,
     add_own_run,
     folders_of,
+    of_stages,
     readme_block,
     renew_measured,
     replace_block,
@@ -78,6 +80,77 @@ def publish_study(study: str) -> Path:
     if study == README_STUDY:
         renew_readme(target, study)
     return target
+
+
+def publish_measured(study: str) -> Path:
+    """Add what commands have measured since to a study that is published already, whole or not at all.
+
+    A study need not be run again to the end for one more measurement: its generators are enough, if their trainings
+    are those of the published study.
+
+    Returns:
+        the published folder.
+
+    Raises:
+        GroundsynthError: nothing measured, no published study, one of other settings, or generators of other losses.
+    """
+    resolved = load_study(find_config(study))
+    root, target = results_dir(study), published_dir(study)
+    found = measured_folders(root)
+    if not found:
+        raise GroundsynthError(
+            f"results/{study}: no command has left numbers there; run one, such as python -m groundsynth "
+            f"measure-obedience config/{study}.yaml"
+        )
+    if not (target / "manifest.json").is_file():
+        raise GroundsynthError(
+            f"results/published/{study}: not there, and measurements are added to a published study; publish it "
+            f"whole: python -m groundsynth publish {study}"
+        )
+    _must_be_the_same(resolved, root, target)
+    with tempfile.TemporaryDirectory(prefix=f".{study}.", dir=target.parent) as temporary:
+        copy = Path(temporary) / study
+        shutil.copytree(target, copy)
+        for measured in found:
+            place = copy / measured.path.relative_to(root)
+            shutil.rmtree(place, ignore_errors=True)
+            _copy_small(measured.path, place, MEASUREMENTS[measured.command].tables)
+        metrics = renew_measured(study, read_table(copy / "metrics.csv", "metrics"), copy)
+        write_table(metrics, copy / "metrics.csv", "metrics")
+        _write_index(resolved, copy, of_stages(metrics))
+        verify_private(copy)
+        _verify_size(copy)
+        _replace(copy, target)
+    write_claims(target.parent)
+    _write_gallery(target.parent)
+    return target
+
+
+def _must_be_the_same(study: Study, root: Path, target: Path) -> None:
+    """Stop if a study was published with other settings, or has here a generator of other losses."""
+    published = read_json(target / "manifest.json", f"python -m groundsynth publish {study.study}")
+    if published["config_hash"] != config_hash(study):
+        raise GroundsynthError(
+            f"results/published/{study.study}: made with other settings ({published['config_hash']}) than "
+            f"config/{study.study}.yaml has now ({config_hash(study)}); run and publish it whole: "
+            f"python -m groundsynth publish {study.study}"
+        )
+    for losses in sorted(root.glob("02_train_generator/fold*/*/loss.csv")):
+        theirs = target / losses.relative_to(root)
+        if theirs.is_file() and theirs.read_bytes() != losses.read_bytes():
+            raise GroundsynthError(
+                f"{losses.relative_to(root)}: other losses than the published study's, so what was measured is of "
+                f"another generator; run and publish the study whole: python -m groundsynth publish {study.study}"
+            )
+
+
+def _write_index(study: Study, root: Path, metrics: pd.DataFrame) -> None:
+    """Write the first page of a published study again; its notebooks' pages stay."""
+    manifest = read_json(root / REPORT / "manifest.json", f"python -m groundsynth publish {study.study}")
+    folders = [*folders_of(study, root), Folder(REPORT, {}, root / REPORT)]
+    pages = [(folder, f"pages/{page_name(folder)}") for folder in folders]
+    text = render_index(study, metrics, manifest, pages, root / REPORT, "../metrics.csv")
+    (root / REPORT / "index.html").write_text(text, encoding="utf-8")
 
 
 def require_finished(study: str, folders: list[Folder]) -> None:
