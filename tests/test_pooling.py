@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from test_cross_validation import counts_table
 
-from groundsynth.artifacts import metric_row, write_json, write_metrics, write_table
+from groundsynth.artifacts import metric_row, read_json, write_json, write_metrics, write_table
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root
 from groundsynth.report import pooling, tables
 from groundsynth.report.claim_list import Claim
-from groundsynth.report.provenance import config_hash, find_config
+from groundsynth.report.provenance import find_config
 
 RATES = {"real": 0.5, "real+mask": 0.6, "real+joint": 0.55}
 PRIMARY = ["real+mask", "real+joint"]
@@ -106,8 +106,8 @@ def published_copy(project):
     """Move study ``again`` to the published studies, where counts are those beside the report."""
     again, copy = project.parent / "again", project.parent / "published" / "again"
     pooling.write_counts(again, [0, 1], copy / "09_report")
-    settings = config_hash(load_study(find_config("again")))
-    write_json(copy / "manifest.json", {"config_hash": settings})
+    settings = load_study(find_config("again")).model_dump(mode="json", by_alias=True)
+    write_json(copy / "manifest.json", {"config": settings})
     shutil.rmtree(again)
     return copy
 
@@ -120,7 +120,9 @@ def test_a_published_replicate_is_pooled_like_one_that_has_just_run(project):
 
 def test_a_replicate_published_with_other_settings_is_refused(project):
     copy = published_copy(project)
-    write_json(copy / "manifest.json", {"config_hash": "0" * 12})
+    settings = read_json(copy / "manifest.json", "")["config"]
+    settings["benchmark"]["ratio"] = 2.0
+    write_json(copy / "manifest.json", {"config": settings})
     with pytest.raises(GroundsynthError, match=r"'again' was published with other settings.*again.yaml"):
         pool(project)
 

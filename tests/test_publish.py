@@ -175,7 +175,14 @@ def test_a_measurement_of_another_generator_or_study_is_not_added(results):
     with pytest.raises(GroundsynthError, match=r"loss.csv: other losses .* publish smoke"):
         publish_measured("smoke")
     manifest = read_json(target / "manifest.json", "")
-    write_json(target / "manifest.json", manifest | {"config_hash": "0" * 12})
+    settings = manifest["config"]
+    settings["label"].pop("kfold")  # as if the key had come since: its default counts
+    settings["minutes"]["03_generate"] = 99.0
+    write_json(target / "manifest.json", manifest)
+    (trained / "loss.csv").write_text("step,loss\n0,1.0\n")
+    publish_measured("smoke")
+    settings["label"]["steps"] += 1
+    write_json(target / "manifest.json", manifest)
     with pytest.raises(GroundsynthError, match="made with other settings"):
         publish_measured("smoke")
 

@@ -14,7 +14,7 @@ from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import published_dir, results_dir
 from groundsynth.report.claim_list import Claim
-from groundsynth.report.provenance import config_hash, find_config
+from groundsynth.report.provenance import find_config, same_settings
 
 FILE = "pooled.csv"
 COUNTS = "counts.parquet"  # of all folds, beside the report: a published replicate is pooled by them
@@ -96,8 +96,8 @@ def _replicate_dir(name: str) -> Path:
     here, published = results_dir(name), published_dir(name)
     if here.is_dir() or not published.is_dir():
         return here
-    settings = read_json(published / "manifest.json", f"python -m groundsynth publish {name}")["config_hash"]
-    if settings != config_hash(load_study(find_config(name))):
+    settings = read_json(published / "manifest.json", f"python -m groundsynth publish {name}")["config"]
+    if not same_settings(settings, load_study(find_config(name))):
         raise GroundsynthError(
             f"report.replicates: '{name}' was published with other settings than config/{name}.yaml has now; run it "
             f"again: snakemake --cores all --configfile config/{name}.yaml"

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pandas as pd
+from pydantic import ValidationError
 
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
@@ -38,6 +39,23 @@ def config_hash(study: Study) -> str:
     """Return 12 hex digits that change when any setting of the study, default or stated, changes."""
     text = json.dumps(study.model_dump(mode="json", by_alias=True), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def same_settings(published: dict, study: Study) -> bool:
+    """Say whether a published manifest's ``config`` decides the same numbers as a study's settings of today.
+
+    A key that was not there when it was published counts as its default; planned minutes and the report's own keys
+    decide no number of a stage.
+    """
+    try:
+        then = Study.model_validate(published)
+    except ValidationError:
+        return False  # a key of then is gone
+    return _deciding(then) == _deciding(study)
+
+
+def _deciding(study: Study) -> dict:
+    return study.model_dump(mode="json", by_alias=True, exclude={"minutes", "report"})
 
 
 def git_commit() -> str:

@@ -22,7 +22,7 @@ from groundsynth.report.attempts import log_attempt
 from groundsynth.report.measurements import MEASUREMENTS, Measured, measured_folders
 from groundsynth.report.pages import build_pages, executed_notebook, page_name, render_index, scrub
 from groundsynth.report.pooling import COUNTS
-from groundsynth.report.provenance import config_hash, find_config
+from groundsynth.report.provenance import find_config, same_settings
 from groundsynth.report.published_claims import write_claims
 from groundsynth.report.style import read_caption
 from groundsynth.report.tables import (
@@ -129,11 +129,10 @@ def publish_measured(study: str) -> Path:
 def _must_be_the_same(study: Study, root: Path, target: Path) -> None:
     """Stop if a study was published with other settings, or has here a generator of other losses."""
     published = read_json(target / "manifest.json", f"python -m groundsynth publish {study.study}")
-    if published["config_hash"] != config_hash(study):
+    if not same_settings(published["config"], study):
         raise GroundsynthError(
-            f"results/published/{study.study}: made with other settings ({published['config_hash']}) than "
-            f"config/{study.study}.yaml has now ({config_hash(study)}); run and publish it whole: "
-            f"python -m groundsynth publish {study.study}"
+            f"results/published/{study.study}: made with other settings than config/{study.study}.yaml has now; run and "
+            f"publish it whole: python -m groundsynth publish {study.study}"
         )
     for losses in sorted(root.glob("02_train_generator/fold*/*/loss.csv")):
         theirs = target / losses.relative_to(root)
