@@ -99,6 +99,17 @@ def test_the_level_of_a_rare_class_is_one_that_chips_reach(chips):
     assert asked["share_0"].nunique() > 5
 
 
+def test_a_study_says_which_classes_are_rare(chips):
+    """Water covers a few hundredths of the ground: no class is rarer than a thousandth, two are rarer than half."""
+    with pytest.warns(UserWarning, match=r"no class is rare \(below 0.1 %\)"):
+        asked = ask(["rare"], chips, "text-s0", range(4), rare_share=0.001)
+    assert set(asked["kind"]) == {"shares"}
+    shares = chips[list(SHARE_COLUMNS)].mean().to_numpy()
+    wanted = set(np.flatnonzero((shares > 0) & (shares < 0.5)))
+    assert len(wanted) > 1
+    assert set(ask(["rare"], chips, "text-s0", range(40), rare_share=0.5)["raised"]) == wanted
+
+
 def test_raising_a_share_scales_the_others():
     base, rich = np.array([0.5, 0, 0, 0, 0.5, 0, 0]), np.array([0.6, 0, 0, 0, 0.2, 0, 0.2])
     np.testing.assert_allclose(raise_share(base, rich, 6, 0.1, 0.0), [0.45, 0, 0, 0, 0.45, 0, 0.1])
@@ -124,7 +135,7 @@ def test_nothing_to_ask_for(chips):
     with pytest.raises(GroundsynthError, match="no training chips to ask for"):
         ask(["shares"], chips[:0], "text-s0", range(2))
     common = chips[10:]
-    with pytest.warns(UserWarning, match="no class is rare in the training maps"):
+    with pytest.warns(UserWarning, match=r"no class is rare \(below 5 %\) in the training maps"):
         asked = ask(["rare", "nothing"], common, "text-s0", range(4))
     assert asked["kind"].tolist() == ["shares", "nothing"] * 2
     blank = chips.assign(**dict.fromkeys(SHARE_COLUMNS, 0.0))

@@ -11,7 +11,7 @@ from test_generator import SETTINGS
 from groundsynth.data.rare_objects import objects, rare_classes
 from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
-from groundsynth.legend import NO_LABEL
+from groundsynth.legend import CLASSES, NO_LABEL
 from groundsynth.models.given_maps import give_maps, warp_map
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.models.training import new_denoiser
@@ -103,6 +103,13 @@ def test_rare_maps_gain_an_object_of_a_rare_class_and_keep_the_rest(table, maps)
     assert gained == 20
 
 
+def test_a_study_says_which_classes_are_rare_in_its_layouts(table, maps):
+    assert len(rare_classes(maps, 0.5)) > 1
+    given = give_maps("rare", table, "g-s0", range(30), rare_share=0.5)
+    laid = given["condition"].str.extract(r"with ([a-z -]+) of")[0].dropna()
+    assert set(laid) == {CLASSES[k] for k in rare_classes(maps, 0.5)}
+
+
 def test_an_object_is_a_patch_of_six_pixels_that_touch():
     labels = np.zeros((6, 6), np.uint8)
     labels[0, :5] = 6  # five: too small
@@ -113,7 +120,7 @@ def test_an_object_is_a_patch_of_six_pixels_that_touch():
 
 
 @pytest.mark.parametrize(
-    ("kind", "says"), [("rare", "no class covers less than 5%"), ("magic", "layouts 'magic' do not exist")]
+    ("kind", "says"), [("rare", "no class covers less than 5 %"), ("magic", "layouts 'magic' do not exist")]
 )
 def test_what_cannot_be_given_says_so(kind, says, table):
     plain = table[table.index > 3]

@@ -137,13 +137,24 @@ def test_only_patches_that_are_large_and_read_alike_are_confirmed():
 def test_gain_of_a_raised_class_over_the_prior():
     """Two lines of water become six, half of which the labeller reads in the second class of samples."""
     maps, prior = two_class_maps(np.full(40, 6)), two_class_maps(np.full(50, 2))
-    rows = table_of(rare_rows("smoke", np.full(40, 6), maps, maps, prior, prior, "joint", system="text"))
+    ground = np.eye(7)[6] * 0.25
+    rows = table_of(
+        rare_rows("smoke", np.full(40, 6), maps, maps, prior, prior, "joint", ground, system="text")
+    )
+    over_ground = rows["regime"] == "prior=ground"
+    assert rows.loc[over_ground, "value"].tolist() == pytest.approx(
+        [1.5, 1.5]
+    )  # 6/16 of water over a quarter
+    assert rows.loc[over_ground, "low"].tolist() == pytest.approx([1.5, 1.5])
+    rows = rows[~over_ground]
     gain = rows[rows["metric"] == "rare_share_gain"].set_index("class")
     assert gain.loc["", "value"] == gain.loc["water", "value"] == pytest.approx(3)
     assert gain.loc["", "low"] == pytest.approx(3)
     assert set(rows["regime"]) == {"prior=joint"}
     unread = np.zeros_like(maps)
-    blind = table_of(rare_rows("smoke", np.full(40, 6), maps, unread, prior, prior, "joint", system="text"))
+    blind = table_of(
+        rare_rows("smoke", np.full(40, 6), maps, unread, prior, prior, "joint", ground, system="text")
+    )
     assert blind.loc[blind["metric"] == "rare_share_gain", "value"].eq(0).all()
     assert blind.loc[blind["metric"] == "rare_kappa_change", "value"].item() < -0.9
 
@@ -152,7 +163,12 @@ def test_a_class_that_the_prior_never_shows_has_no_gain():
     maps, prior = two_class_maps(np.full(10, 6)), two_class_maps(np.full(10, 2))
     raised = np.repeat([5, 6], 5)
     maps[:5, -4:] = 5
-    rows = table_of(rare_rows("smoke", raised, maps, maps, prior, prior, "joint", system="text"))
+    usual = np.array([0, 0, 0, 0, 0, 0.125, 0.25])
+    rows = table_of(rare_rows("smoke", raised, maps, maps, prior, prior, "joint", usual, system="text"))
+    over_ground = rows[rows["regime"] == "prior=ground"].set_index("class")["value"]
+    # 4/16 of bare ground over an eighth, 6/16 of water over a quarter; all: 5/16 over three sixteenths
+    assert over_ground.loc[["bare", "water", ""]].tolist() == pytest.approx([2, 1.5, 5 / 3])
+    rows = rows[rows["regime"] != "prior=ground"]
     gain = rows[rows["metric"] == "rare_share_gain"].set_index("class")["value"]
     assert set(gain.index) == {"", "water"}
     assert gain["water"] == pytest.approx(3)
@@ -184,12 +200,17 @@ def test_a_study_gets_its_rows_from_its_tables():
     assert skill["shares", "on=map"] == skill["shares", "on=label"] == 1
     assert rows.loc[rows["system"] == "real", "n"].eq(10).all()
     gain = rows[rows["metric"] == "rare_share_gain"]
+    true = all_shares(real_maps[:10])[:, 6].mean()
+    assert gain.loc[gain["regime"] == "prior=ground", "value"].tolist() == pytest.approx([0.375 / true] * 2)
+    gain = gain[gain["regime"] != "prior=ground"]
     assert gain["value"].tolist() == pytest.approx([3, 3])
     assert set(gain["regime"]) == {"prior=nothing asked"}
     shown = drawn_shares(asked, chips, chips)
     assert len(shown) == 40 * 7 * 2
     np.testing.assert_allclose(shown["asked"], shown["drawn"])
     assert measure_prompt_control("smoke", asked[:0], chips, chips, real) == []
-    assert prompt_findings(rows).count("\n") == 2
-    assert "covers 3.0 times [3.0, 3.0] the confirmed ground" in prompt_findings(rows)
+    assert prompt_findings(rows).count("\n") == 4
+    assert "is 3.0 times [3.0, 3.0] the confirmed ground" in prompt_findings(rows)
+    assert "(water 3.0 times [3.0, 3.0])" in prompt_findings(rows)
+    assert "its true share of the ground" in prompt_findings(rows)
     assert prompt_findings(rows[:0]) == ""

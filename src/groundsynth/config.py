@@ -261,6 +261,11 @@ class Generate(_Section):
         description="what samples of system text are asked for, in turn: a training chip's caption, its shares, both; "
         "more of a rare class; the caption of one chip with the shares of another (a control); nothing",
     )
+    rare_share: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        0.05,
+        description="share of the training ground below which a class is rare, for layouts and requests; the benchmark's "
+        "arms take 0.05",
+    )
     images_per_map: Positive = Field(
         1, description="images drawn for each map; above 1 their diversity is measured"
     )

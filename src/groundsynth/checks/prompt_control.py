@@ -6,8 +6,8 @@ what a labeller that knows real chips alone reads off the generated image, since
 image does not. The labeller errs too; its own skill on real held-out chips (system ``real``) is the most
 that an image could be seen to have. The control holds every sample against the request of another one.
 
-``rare_share_gain`` says how often a rare class comes when more of it is asked for, over the generator's own
-prior. Only connected patches of at least 6 pixels count, and only if the labeller reads the same class on
+``rare_share_gain`` says how much more of a rare class comes when it is asked for: over what the generator draws
+unasked, and over the true share of the training ground, of which every pixel counts, confirmed or not. Only connected patches of at least 6 pixels count, and only if the labeller reads the same class on
 most of the patch. Agreement of map and reading stands beside it: rare classes painted anywhere would gain
 in maps and lose there.
 """
@@ -142,7 +142,7 @@ def measure_prompt_control(
     prior, name = (nothing, "nothing asked") if len(nothing) else (joint, "joint")
     if rare.sum() >= FEWEST and len(prior) >= FEWEST:
         own = asked["raised"].to_numpy()[rare], maps[drawn[rare]], readings[drawn[rare]]
-        rows += rare_rows(study, *own, maps[prior], readings[prior], name, system="text")
+        rows += rare_rows(study, *own, maps[prior], readings[prior], name, usual, system="text")
     return rows
 
 
@@ -215,18 +215,19 @@ def confirmed_shares(maps: np.ndarray, readings: np.ndarray, classes: Sequence[i
 
 def rare_rows(
     study: str, raised: np.ndarray, maps: np.ndarray, readings: np.ndarray,
-    prior_maps: np.ndarray, prior_readings: np.ndarray, prior: str, **about: object,
+    prior_maps: np.ndarray, prior_readings: np.ndarray, prior: str, usual: np.ndarray, **about: object,
 ) -> list[dict]:  # fmt: skip
     """Return ``rare_share_gain`` (per raised class, and over all) and ``rare_kappa_change`` as metric rows.
 
     The gain over all is the confirmed share of the class that each sample was asked to raise, over the
     prior's of the same classes. A class that the prior never shows confirmed has no gain, and its row
-    is left out; the overall row keeps its samples. Intervals resample samples of both sets.
+    is left out; the overall row keeps its samples. Intervals resample samples of both sets. Rows ``prior=ground``
+    are over the true shares instead, which need no labeller.
 
     Args:
         raised: (n,) class each sample raises; maps, readings: (n, h, w) of these samples.
         prior_maps, prior_readings: (m, h, w) of samples drawn without a condition; prior: their name, the
-            row's regime.
+            row's regime; usual: (7,) true shares, the mean of the training chips.
         about: system of the rows, and seeds.
     """
     classes = sorted({int(k) for k in raised})
@@ -234,7 +235,8 @@ def rare_rows(
     base = confirmed_shares(prior_maps, prior_readings, classes)
     column = np.searchsorted(classes, raised)
     own_class = own[np.arange(len(own)), column]
-    about = {"arm": "rare", "regime": f"prior={prior}", **about}
+    about = {"arm": "rare", **about}
+    drawn, ground = {"regime": f"prior={prior}", **about}, {"regime": "prior=ground", **about}
     rows = []
     for name, at in [
         ("", np.arange(len(own))),
@@ -243,11 +245,15 @@ def rare_rows(
         asked, before = own_class[at], base[:, column[at]].mean(1)
         if before.any():
             gain = _two_sets(_ratio, asked, before, "rare_share_gain", name)
-            rows.append(metric_row(study, STAGE, "rare_share_gain", **gain, class_=name, n=len(at), **about))
+            rows.append(metric_row(study, STAGE, "rare_share_gain", **gain, class_=name, n=len(at), **drawn))
+        gain = _two_sets(
+            _ratio, asked, usual[raised[at]].mean(keepdims=True), "rare_share_gain", name, "ground"
+        )
+        rows.append(metric_row(study, STAGE, "rare_share_gain", **gain, class_=name, n=len(at), **ground))
     change = _two_sets(
         _difference, map_kappas(readings, maps), map_kappas(prior_readings, prior_maps), "rare_kappa_change"
     )
-    rows.append(metric_row(study, STAGE, "rare_kappa_change", **change, n=len(raised), **about))
+    rows.append(metric_row(study, STAGE, "rare_kappa_change", **change, n=len(raised), **drawn))
     return rows
 
 

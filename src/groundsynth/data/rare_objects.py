@@ -11,10 +11,10 @@ RARE_SHARE = 0.05  # a class below this share of the labelled training pixels is
 LEAST_PIXELS = 6  # of a connected patch that counts as an object
 
 
-def rare_classes(maps: np.ndarray) -> list[int]:
-    """Return the classes that maps (n, h, w) hold, but on less than 5 % of their labelled pixels."""
+def rare_classes(maps: np.ndarray, below: float = RARE_SHARE) -> list[int]:
+    """Return the classes that maps (n, h, w) hold, but on less than a share ``below`` of their labelled pixels."""
     counts = count_classes(maps)
-    return [k for k in range(len(CLASSES)) if 0 < counts[k] < RARE_SHARE * counts.sum()]
+    return [k for k in range(len(CLASSES)) if 0 < counts[k] < below * counts.sum()]
 
 
 def objects(labels: np.ndarray, k: int) -> np.ndarray:
@@ -25,10 +25,13 @@ def objects(labels: np.ndarray, k: int) -> np.ndarray:
     return sizes[patches] >= LEAST_PIXELS
 
 
-def chips_with_objects(maps: np.ndarray) -> dict[int, np.ndarray]:
-    """Return for each rare class the numbers of the maps (n, h, w) that hold an object of it; classes without are left out."""
+def chips_with_objects(maps: np.ndarray, below: float = RARE_SHARE) -> dict[int, np.ndarray]:
+    """Return for each class rarer than ``below`` the numbers of the maps (n, h, w) that hold an object of it.
+
+    Classes without an object are left out.
+    """
     found = {
         k: [i for i in np.flatnonzero((maps == k).any((1, 2))) if objects(maps[i], k).any()]
-        for k in rare_classes(maps)
+        for k in rare_classes(maps, below)
     }
     return {k: np.array(rows) for k, rows in found.items() if rows}

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 from groundsynth.config import ASK_NEEDS
-from groundsynth.data.rare_objects import LEAST_PIXELS, objects, rare_classes
+from groundsynth.data.rare_objects import LEAST_PIXELS, RARE_SHARE, objects, rare_classes
 from groundsynth.data.turns import TURNS, turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NUM_CLASSES, SHARE_COLUMNS
@@ -49,6 +49,7 @@ def ask(
     generator: str,
     indices: Sequence[int],
     describe: Describe | None = None,
+    rare_share: float = RARE_SHARE,
 ) -> pd.DataFrame:
     """Return what each sample is asked for; sample i takes kind ``kinds[i % len(kinds)]``.
 
@@ -61,6 +62,7 @@ def ask(
         indices: numbers of the samples.
         describe: ``write`` of a caption writer (images, maps, seeds → texts), for kinds with a caption; the
             images are None.
+        rare_share: share of the ground below which a class is rare.
 
     Returns:
         One row per sample: ``kind``, ``prompt`` ('' without one), ``condition`` (what was asked, in words),
@@ -80,10 +82,10 @@ def ask(
     table = chips.loc[labelled, ["chip_id", "mask", *SHARE_COLUMNS]].sort_values("chip_id", ignore_index=True)
     if table.empty:
         raise GroundsynthError("no training chips to ask for; check the split of stage 01")
-    levels = rare_levels(table) if "rare" in kinds else {}
+    levels = rare_levels(table, rare_share) if "rare" in kinds else {}
     if "rare" in kinds and not levels:
         warnings.warn(
-            f"no class is rare in the training maps and shows a patch of {LEAST_PIXELS} pixels; samples that would "
+            f"no class is rare (below {100 * rare_share:g} %) in the training maps and shows a patch of {LEAST_PIXELS} pixels; samples that would "
             "ask for more of one ask for a chip's shares",
             stacklevel=2,
         )
@@ -98,14 +100,14 @@ def ask(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def rare_levels(chips: pd.DataFrame) -> dict[int, tuple[float, np.ndarray]]:
+def rare_levels(chips: pd.DataFrame, rare_share: float = RARE_SHARE) -> dict[int, tuple[float, np.ndarray]]:
     """Return for each rare class the share that ``rare`` raises it to, and the rows of chips that reach it.
 
-    Classes below 5 % of the labelled pixels are rare (``given_maps``); only chips that show one in a patch of
-    at least 6 pixels count.
+    Classes below ``rare_share`` of the labelled pixels are rare; only chips that show one in a patch of at least
+    6 pixels count.
     """
     maps, found = np.stack(chips["mask"]), {}
-    for k in rare_classes(maps):
+    for k in rare_classes(maps, rare_share):
         shares = chips[SHARE_COLUMNS[k]].to_numpy(float)
         shown = np.array([i for i in np.flatnonzero(shares) if objects(maps[i], k).any()], int)
         if len(shown):

@@ -166,13 +166,32 @@ def prompt_findings(metrics: pd.DataFrame) -> str:
             f"(held against another sample's request: {control['on=map']:.2f} and {control['on=label']:.2f}; the "
             f"labeller's own on real chips: {ceiling.iloc[0]:.2f})."
         )
-    gain = metrics[(metrics["metric"] == "rare_share_gain") & (metrics["class"] == "")]
-    change = metrics[metrics["metric"] == "rare_kappa_change"]
-    if len(gain) and len(change):
-        row, kappa = gain.iloc[0], change.iloc[0]
+    return "\n".join(lines + _rare_findings(metrics))
+
+
+def _rare_findings(metrics: pd.DataFrame) -> list[str]:
+    gain = metrics[metrics["metric"] == "rare_share_gain"]
+    over_ground = gain["regime"] == "prior=ground"
+    lines = []
+    for part, words in (
+        (gain[~over_ground], "the confirmed ground it has without a request"),
+        (gain[over_ground], "its true share of the ground"),
+    ):
+        if "" not in part["class"].to_numpy():
+            continue
+        by_class = part.set_index("class")[["value", "low", "high"]]
+        listed = ", ".join(f"{name} {_times(row)}" for name, row in by_class.drop("").iterrows())
         lines.append(
-            f"- A rare class that was asked for covers {row['value']:.1f} times [{row['low']:.1f}, {row['high']:.1f}] "
-            f"the confirmed ground it has without a request; kappa changes by {kappa['value']:+.2f} "
-            f"[{kappa['low']:+.2f}, {kappa['high']:+.2f}]."
+            f"- Where more of a rare class was asked for, its confirmed ground is {_times(by_class.loc[''])} {words}"
+            f"{f' ({listed})' if listed else ''}."
         )
-    return "\n".join(lines)
+    for change in metrics[metrics["metric"] == "rare_kappa_change"].itertuples():
+        lines.append(
+            f"- Kappa of map and image changes by {change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}] when a "
+            "rare class is asked for."
+        )
+    return lines
+
+
+def _times(row: pd.Series) -> str:
+    return f"{row['value']:.1f} times [{row['low']:.1f}, {row['high']:.1f}]"
