@@ -27,6 +27,8 @@ from groundsynth.models.generators import settings_of
 from groundsynth.models.segmenter import load_segmenter, predict
 from groundsynth.models.sentence_tokens import token_states
 from groundsynth.paths import results_dir, stage_dir
+from groundsynth.report.policy_figures import plot_policies, policies_caption
+from groundsynth.report.style import save_figure
 
 STAGE = "02_train_generator"
 MARGIN = 0.02  # of mIoU by which obedience may fall short and still count as not inferior
@@ -34,7 +36,7 @@ RESAMPLES = 2000
 
 
 def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> pd.DataFrame:
-    """Compare a unified generator with generators of one policy each, and write ``metrics.csv``.
+    """Compare a unified generator with generators of one policy each; write ``metrics.csv`` and a figure.
 
     Rows per system, unified minus single: ``training_cost_ratio`` (a quotient: of steps taken side by side, times the
     steps of each training), ``delta_obedience`` (mIoU over
@@ -100,7 +102,10 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
             rows.append(add("delta_obedience", system=system, n=len(counts[0]), seeds=1, **delta))
             enough = delta["low"] is not None and delta["low"] > -MARGIN
             rows.append(add("not_inferior", float(enough), system=system, regime="measure=obedience"))
-    return write_metrics(rows, folder / "metrics.csv")
+    metrics = write_metrics(rows, folder / "metrics.csv")
+    caption = policies_caption(metrics, MARGIN, single.study)
+    save_figure(plot_policies(metrics, MARGIN), folder / "policies.png", caption)
+    return metrics
 
 
 def obedience_difference(first: np.ndarray, second: np.ndarray, primary: tuple[int, ...]) -> dict:
