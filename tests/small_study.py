@@ -19,14 +19,21 @@ SIDE = 16
 SHARES = (0.5, 0.07, 0.12, 0.01, 0.28, 0.005, 0.015)
 
 
-def make_study(root: Path, name: str = "smoke") -> Path:
-    """Fill ``root`` with a project that holds one finished study but for its report; return its results."""
+def make_study(root: Path, name: str = "smoke", folds: list[int] | None = None) -> Path:
+    """Fill ``root`` with a project that holds one finished study but for its report; return its results.
+
+    Args:
+        folds: those of the study, instead of its own.
+    """
     source = project_root()
     for folder in ("config", "notebooks"):
         shutil.copytree(source / folder, root / folder)
     (root / "Snakefile").touch()
     (root / "README.md").write_text("# t\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nafter\n")
     results = root / "results" / name
+    if folds:
+        config = root / "config" / f"{name}.yaml"
+        config.write_text(f"{config.read_text()}\nfolds: {folds}\n")
     study = load_study(root / "config" / f"{name}.yaml")
     for folder in folders_of(study, results):
         folder.path.mkdir(parents=True)
@@ -41,7 +48,8 @@ def make_study(root: Path, name: str = "smoke") -> Path:
         "citation": "its makers",
         "sha256": "0" * 8,
     }
-    write_json(results / "01_prepare_data" / "fold0" / "data.json", data)
+    for fold in study.folds:
+        write_json(results / "01_prepare_data" / f"fold{fold}" / "data.json", data)
     return results
 
 

@@ -92,6 +92,29 @@ def test_publishing_is_whole_and_can_be_repeated(results):
     assert "CC BY-SA 3.0" in (target.parent / "LICENSE-DATA").read_text()
 
 
+def test_of_several_folds_the_first_is_shown_and_of_the_others_the_numbers_stay(tmp_path, monkeypatch):
+    monkeypatch.delenv("GROUNDSYNTH_ROOT", raising=False)
+    folder = make_study(tmp_path, folds=[0, 3])
+    monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
+    study = load_study(find_config("smoke"))
+    tables.write_gathered(
+        tables.gather_metrics("smoke", tables.folders_of(study, folder)), folder / "metrics.csv"
+    )
+    finish_report(folder)
+    for fold in (0, 3):
+        picture = np.zeros((8, 8, 3), np.uint8)
+        (folder / "01_prepare_data" / f"fold{fold}" / "scene.png").write_bytes(encode_png(picture))
+    target = publish_study("smoke")
+    assert [path.parent.name for path in target.rglob("scene.png")] == ["fold0"]
+    assert len(list(target.glob("01_prepare_data/fold*/metrics.csv"))) == 2
+    pages = {path.name for path in target.glob("09_report/pages/*")}
+    assert "01_prepare_data-0.html" in pages
+    assert not [name for name in pages if "-3" in name]
+    html = (target / "09_report" / "index.html").read_text()
+    for link in re.findall(r'(?:href|src)="([^"]+)"', html):
+        assert (target / "09_report" / link).is_file(), link
+
+
 def test_counts_travel_so_that_other_studies_can_be_pooled_with_a_published_one(results):
     counts = {
         "fold": [0],

@@ -41,6 +41,7 @@ SMALL_TABLES = (
     "certificate.csv", "thresholds.json", "runs.csv", "pooled.csv",
     "cost_of_gain.csv",
 )  # fmt: skip
+FURTHER_TABLES = ("metrics.csv", "run.json", "data.json", "loss.csv")  # of folds after the first
 TABLE_BYTES = 300_000
 STUDY_BYTES = 10_000_000
 PICTURE_PIXELS = 1_600
@@ -114,7 +115,7 @@ def publish_measured(study: str) -> Path:
         for measured in found:
             place = copy / measured.path.relative_to(root)
             shutil.rmtree(place, ignore_errors=True)
-            _copy_small(measured.path, place, MEASUREMENTS[measured.command].tables)
+            _copy_measured(measured, place)
         metrics = renew_measured(study, read_table(copy / "metrics.csv", "metrics"), copy)
         write_table(metrics, copy / "metrics.csv", "metrics")
         _write_index(resolved, copy, of_stages(metrics))
@@ -147,7 +148,7 @@ def _write_index(study: Study, root: Path, metrics: pd.DataFrame) -> None:
     """Write the first page of a published study again; its notebooks' pages stay."""
     manifest = read_json(root / REPORT / "manifest.json", f"python -m groundsynth publish {study.study}")
     folders = [*folders_of(study, root), Folder(REPORT, {}, root / REPORT)]
-    pages = [(folder, f"pages/{page_name(folder)}") for folder in folders]
+    pages = [(folder, f"pages/{page_name(folder)}") for folder in folders if _is_shown(study, folder)]
     text = render_index(study, metrics, manifest, pages, root / REPORT, "../metrics.csv")
     (root / REPORT / "index.html").write_text(text, encoding="utf-8")
 
@@ -168,31 +169,53 @@ def require_finished(study: str, folders: list[Folder]) -> None:
 
 
 def _fill(study: Study, root: Path, folders: list[Folder], copy: Path) -> None:
+    """Copy what is small: of every fold its numbers, of the first its figures and executed notebooks, too."""
     for folder in folders:
-        _copy_small(folder.path, copy / folder.path.relative_to(root))
-    shutil.copytree(root / REPORT / "pages", copy / REPORT / "pages")
-    for name in ("index.html", "manifest.json"):
-        _copy_text(root / REPORT / name, copy / REPORT / name)
+        place = copy / folder.path.relative_to(root)
+        if _is_shown(study, folder):
+            page = f"pages/{page_name(folder)}"
+            _copy_text(root / REPORT / page, copy / REPORT / page)
+            _copy_small(folder.path, place, SMALL_TABLES)
+            _copy_pictures(folder.path, place)
+        else:
+            _copy_small(folder.path, place, FURTHER_TABLES)
+    _copy_text(root / REPORT / "manifest.json", copy / REPORT / "manifest.json")
     if (root / REPORT / COUNTS).is_file():
         shutil.copyfile(root / REPORT / COUNTS, copy / REPORT / COUNTS)
     _copy_text(root / REPORT / "manifest.json", copy / "manifest.json")
     for measured in measured_folders(root):
-        tables = MEASUREMENTS[measured.command].tables
-        _copy_small(measured.path, copy / measured.path.relative_to(root), tables)
+        _copy_measured(measured, copy / measured.path.relative_to(root))
     metrics = add_own_run(study.study, read_table(root / "metrics.csv", "metrics"), root / REPORT)
-    write_table(renew_measured(study.study, metrics, root), copy / "metrics.csv", "metrics")
+    metrics = renew_measured(study.study, metrics, root)
+    write_table(metrics, copy / "metrics.csv", "metrics")
+    _write_index(study, copy, of_stages(metrics))
 
 
-def _copy_small(source: Path, target: Path, tables: tuple[str, ...] = ()) -> None:
-    """Copy a folder's small tables, and its figures made smaller."""
-    for name in (*SMALL_TABLES, *tables):
+def _is_shown(study: Study, folder: Folder) -> bool:
+    """Say whether a folder's figures and notebook are published: those of the report, and of a study's first fold."""
+    return folder.stage == REPORT or int(folder.tags.get("fold", study.folds[0])) == study.folds[0]
+
+
+def _copy_small(source: Path, target: Path, tables: tuple[str, ...]) -> None:
+    """Copy those of a folder's tables that are there and not too large."""
+    for name in tables:
         path = source / name
         if path.is_file() and path.stat().st_size <= TABLE_BYTES:
             _copy_text(path, target / name)
+
+
+def _copy_pictures(source: Path, target: Path) -> None:
+    """Copy a folder's figures, made smaller, with their captions."""
     for picture in sorted(source.glob("*.png")):
         shrink_picture(picture, target / picture.name)
         if read_caption(picture):
             _copy_text(picture.with_suffix(".txt"), (target / picture.name).with_suffix(".txt"))
+
+
+def _copy_measured(measured: Measured, target: Path) -> None:
+    """Copy what a command left."""
+    _copy_small(measured.path, target, (*SMALL_TABLES, *MEASUREMENTS[measured.command].tables))
+    _copy_pictures(measured.path, target)
 
 
 def _copy_text(source: Path, target: Path) -> None:

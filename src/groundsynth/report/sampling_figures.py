@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from groundsynth.report.style import SYSTEM_COLOURS
 
@@ -43,6 +44,9 @@ def plot_sampling_curve(curve: pd.DataFrame, reference: str) -> Figure:
         right.plot(part["evaluations"], slow / part["work"], **style)
     for axes in (left, right):
         axes.set(xscale="log", xlabel="network evaluations per sample")
+        axes.xaxis.set_major_locator(LogLocator(base=2, numticks=8))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     left.set(ylabel="kernel distance to held-out real chips")
     right.set(yscale="log", ylabel="times faster than DDPM")
     right.legend(title="solver")
