@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from groundsynth.config import STAGES, Study, load_study, validate_study
+from groundsynth.config import STAGES, Generate, Study, load_study, validate_study
+from groundsynth.data.rare_objects import RARE_SHARE
 from groundsynth.errors import GroundsynthError
 from groundsynth.report.tables import folders_of
 from groundsynth.workflow.parameters import generator_names, notebook_parameters
@@ -416,3 +417,7 @@ def test_the_arms_of_the_text_study_differ_in_what_is_said_alone(root):
     for arm in arms:
         assert arm.generator.model_dump(exclude=same) == text.generator.model_dump(exclude=same)
         assert (arm.label, arm.data, arm.generate.guidance) == (text.label, text.data, text.generate.guidance)
+
+
+def test_requests_and_the_benchmarks_arms_call_the_same_classes_rare_unless_told_otherwise():
+    assert Generate.model_fields["rare_share"].default == RARE_SHARE

@@ -142,9 +142,8 @@ def test_gain_of_a_raised_class_over_the_prior():
         rare_rows("smoke", np.full(40, 6), maps, maps, prior, prior, "joint", ground, system="text")
     )
     over_ground = rows["regime"] == "prior=ground"
-    assert rows.loc[over_ground, "value"].tolist() == pytest.approx(
-        [1.5, 1.5]
-    )  # 6/16 of water over a quarter
+    # 6/16 of water over a quarter
+    assert rows.loc[over_ground, "value"].tolist() == pytest.approx([1.5, 1.5])
     assert rows.loc[over_ground, "low"].tolist() == pytest.approx([1.5, 1.5])
     rows = rows[~over_ground]
     gain = rows[rows["metric"] == "rare_share_gain"].set_index("class")

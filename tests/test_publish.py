@@ -195,7 +195,7 @@ def test_a_measurement_of_another_generator_or_study_is_not_added(results):
     target = publish_study("smoke")
     publish_measured("smoke")
     (trained / "loss.csv").write_text("step,loss\n0,1.1\n")
-    with pytest.raises(GroundsynthError, match=r"loss.csv: other losses .* publish smoke"):
+    with pytest.raises(GroundsynthError, match=r"loss.csv: not the losses of .* publish smoke"):
         publish_measured("smoke")
     manifest = read_json(target / "manifest.json", "")
     settings = manifest["config"]
@@ -204,10 +204,11 @@ def test_a_measurement_of_another_generator_or_study_is_not_added(results):
     write_json(target / "manifest.json", manifest)
     (trained / "loss.csv").write_text("step,loss\n0,1.0\n")
     publish_measured("smoke")
-    settings["label"]["steps"] += 1
-    write_json(target / "manifest.json", manifest)
-    with pytest.raises(GroundsynthError, match="made with other settings"):
-        publish_measured("smoke")
+    for key, value in (("steps", settings["label"]["steps"] + 1), ("a_key_that_is_gone", 1)):
+        other = manifest | {"config": settings | {"label": settings["label"] | {key: value}}}
+        write_json(target / "manifest.json", other)
+        with pytest.raises(GroundsynthError, match="made with other settings"):
+            publish_measured("smoke")
 
 
 def test_without_measurements_nothing_is_added(results):

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from groundsynth.report.style import SYSTEM_COLOURS, system_colour
 
+TESTED = {"measure=obedience": "obedience", "measure=kid": "kernel distance"}
+
 
 def plot_policies(metrics: pd.DataFrame, margin: float) -> Figure:
     """Draw the differences of obedience, the kernel distances of both, and the quotients of cost, a line per system.
@@ -68,20 +70,13 @@ def _interval(axes: plt.Axes, row, place: float, scale: float, marker: str) -> N
 def policies_caption(metrics: pd.DataFrame, margin: float, single: str) -> str:
     """Return the caption of :func:`plot_policies`, which says what came out of every test."""
     tests = metrics[metrics["metric"] == "not_inferior"]
-    fell = [
-        f"{row.system} in {row.regime.removeprefix('measure=')}"
-        for row in tests.itertuples()
-        if not row.value
-    ]
     passed = int(tests["value"].sum())
-    words = {"obedience": "obedience", "kid": "kernel distance"}
-    listed = "; ".join(fell)
-    for name, said in words.items():
-        listed = listed.replace(f"in {name}", f"in {said}")
+    fell = [f"{row.system} in {TESTED[row.regime]}" for row in tests[tests["value"] == 0].itertuples()]
+    short = f"; falls short: {', '.join(fell)}" if fell else ""
     return (
         f"One generator for all uses (circles) beside one for each (study '{single}', squares). Obedience: the labeller's "
         f"mIoU on images against their own maps, with the interval over images; the dashed line is {100 * margin:g} points, "
         "as far as it may fall short. Distance: kernel distance with the range over random subsets; grey is that of real "
         "training chips. Cost: of the whole training, from steps taken side by side. Not inferior in "
-        f"{passed} of {len(tests)} tests{f'; falls short: {listed}' if listed else ''}."
+        f"{passed} of {len(tests)} tests{short}."
     )

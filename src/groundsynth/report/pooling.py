@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +13,7 @@ from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import published_dir, results_dir
 from groundsynth.report.claim_list import Claim
-from groundsynth.report.provenance import find_config, same_settings
+from groundsynth.report.provenance import deciding_settings, find_config, same_settings
 
 FILE = "pooled.csv"
 COUNTS = "counts.parquet"  # of all folds, beside the report: a published replicate is pooled by them
@@ -176,6 +175,6 @@ def _must_agree(study: Study, name: str) -> None:
 
 
 def _plan(study: Study) -> dict:
-    plan = json.loads(study.model_dump_json(by_alias=True))
-    del plan["generator"]["seeds"], plan["study"], plan["report"], plan["minutes"]
+    plan = deciding_settings(study)
+    del plan["generator"]["seeds"], plan["study"]
     return plan

@@ -51,10 +51,11 @@ def same_settings(published: dict, study: Study) -> bool:
         then = Study.model_validate(published)
     except ValidationError:
         return False  # a key of then is gone
-    return _deciding(then) == _deciding(study)
+    return deciding_settings(then) == deciding_settings(study)
 
 
-def _deciding(study: Study) -> dict:
+def deciding_settings(study: Study) -> dict:
+    """Return a study's settings without those that decide no number of a stage: planned minutes, the report's own."""
     return study.model_dump(mode="json", by_alias=True, exclude={"minutes", "report"})
 
 

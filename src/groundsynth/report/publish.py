@@ -9,6 +9,8 @@ import platform
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -68,16 +70,10 @@ def publish_study(study: str) -> Path:
     require_finished(study, folders)
     build_pages(study)
     target = published_dir(study)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{study}.", dir=target.parent) as temporary:
-        copy = Path(temporary) / study
+    with _exchanged(target) as copy:
         _fill(resolved, root, folders, copy)
-        verify_private(copy)
-        _verify_size(copy)
-        _replace(copy, target)
     log_attempt(resolved, "publish", True)
-    write_claims(target.parent)
-    _write_gallery(target.parent)
+    _renew_overview(target.parent)
     if study == README_STUDY:
         renew_readme(target, study)
     return target
@@ -109,8 +105,7 @@ def publish_measured(study: str) -> Path:
             f"whole: python -m groundsynth publish {study}"
         )
     _must_be_the_same(resolved, root, target)
-    with tempfile.TemporaryDirectory(prefix=f".{study}.", dir=target.parent) as temporary:
-        copy = Path(temporary) / study
+    with _exchanged(target) as copy:
         shutil.copytree(target, copy)
         for measured in found:
             place = copy / measured.path.relative_to(root)
@@ -119,12 +114,26 @@ def publish_measured(study: str) -> Path:
         metrics = renew_measured(study, read_table(copy / "metrics.csv", "metrics"), copy)
         write_table(metrics, copy / "metrics.csv", "metrics")
         _write_index(resolved, copy, of_stages(metrics))
+    _renew_overview(target.parent)
+    return target
+
+
+@contextmanager
+def _exchanged(target: Path) -> Iterator[Path]:
+    """Give a folder to fill, which takes the place of a published study once it is whole, small and names no machine."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+        copy = Path(temporary) / target.name
+        yield copy
         verify_private(copy)
         _verify_size(copy)
         _replace(copy, target)
-    write_claims(target.parent)
-    _write_gallery(target.parent)
-    return target
+
+
+def _renew_overview(published: Path) -> None:
+    """Write what all published studies share: the claims and the gallery."""
+    write_claims(published)
+    _write_gallery(published)
 
 
 def _must_be_the_same(study: Study, root: Path, target: Path) -> None:
@@ -137,9 +146,9 @@ def _must_be_the_same(study: Study, root: Path, target: Path) -> None:
         )
     for losses in sorted(root.glob("02_train_generator/fold*/*/loss.csv")):
         theirs = target / losses.relative_to(root)
-        if theirs.is_file() and theirs.read_bytes() != losses.read_bytes():
+        if not theirs.is_file() or theirs.read_bytes() != losses.read_bytes():
             raise GroundsynthError(
-                f"{losses.relative_to(root)}: other losses than the published study's, so what was measured is of "
+                f"{losses.relative_to(root)}: not the losses of the published study, so what was measured is of "
                 f"another generator; run and publish the study whole: python -m groundsynth publish {study.study}"
             )
 
@@ -314,7 +323,8 @@ def _write_gallery(folder: Path) -> None:
     parts = [
         "# Published studies",
         "Written by `snakemake publish`: small tables, figures and executed notebooks of whole studies. "
-        "Download a study and open its `09_report/index.html` for the full report with every notebook.",
+        "Download a study and open its `09_report/index.html` for the full report with every notebook; of several folds, "
+        "the first is shown and all are in the numbers.",
         "[What became of the published claims](claims.md): each claim, its published number, ours with its interval, "
         "and the verdict.",
     ]
