@@ -13,7 +13,7 @@ from small_study import make_run, make_study
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_table, write_metrics
 from groundsynth.config import load_study, validate_study
 from groundsynth.errors import GroundsynthError
-from groundsynth.report import report_figures, tables
+from groundsynth.report import captioning_figures, report_figures, tables
 from groundsynth.report.measurements import MEASUREMENTS
 from groundsynth.report.provenance import config_hash, find_config, provenance
 from groundsynth.report.style import plt
@@ -368,3 +368,17 @@ def test_many_arms_leave_room_for_the_plain_ones(results):
     assert sorted(text.get_text() for text in figure.legends[0].get_texts()) == sorted(plain)
     assert f"{len(plain)} of {len(plain) + len(more)} arms" in caption
     assert " arms; the others" not in report_figures.iou_by_class(table)[1]
+
+
+def test_what_is_not_pooled_is_drawn_of_one_fold():
+    """A row per fold once became a line per fold, or none at all: the figure of fold 3 is that of fold 3 alone."""
+    about = dict(system="real", arm="real", low=0.1, high=0.9, n=7, seeds=1)
+    rows = [
+        metric_row("s", captioning_figures.STAGE, metric, value, regime=f"style=words;fold={fold}", **about)
+        for fold, value in ((0, 0.2), (3, 0.4))
+        for metric in captioning_figures.PANELS
+    ]
+    figure, caption = captioning_figures.report_scores(tables.of_fold(pd.DataFrame(rows), 3))
+    dots = [line.get_xdata()[0] for axis in figure.axes for line in axis.lines if len(line.get_xdata()) == 1]
+    assert dots == [0.4] * len(captioning_figures.PANELS)
+    assert "n = 7 blocks, 1 seeds" in caption

@@ -30,7 +30,9 @@ CONTROLS = ("swapped_map", "matched_swap", "shuffled_caption", "planted_copy")
 OBEDIENCE = {"mask_obedience_ratio": "own maps", "mask_obedience_swapped": "each other's\nmaps"}
 
 
-def draw(figure: Callable[..., Drawn], *inputs: object, path: Path, instead: Path | None = None) -> bool:
+def draw(
+    figure: Callable[..., Drawn], *inputs: object, path: Path, instead: Path | None = None, note: str = ""
+) -> bool:
     """Draw, save and show one figure; where its rows are missing, say so and go on.
 
     Args:
@@ -39,6 +41,7 @@ def draw(figure: Callable[..., Drawn], *inputs: object, path: Path, instead: Pat
         path: the PNG to write.
         instead: a finished picture (with its caption) to copy when the inputs are not here, as in a
             published study.
+        note: added to the caption.
 
     Returns:
         whether a figure is there now.
@@ -47,7 +50,7 @@ def draw(figure: Callable[..., Drawn], *inputs: object, path: Path, instead: Pat
 
     try:
         drawn, caption = figure(*inputs)
-        save_figure(drawn, path, caption)
+        save_figure(drawn, path, f"{caption} {note}".strip())
     except GroundsynthError as missing:
         if instead is None or not instead.is_file() or instead == path:
             display(Markdown(f"> **Not drawn:** {missing}"))
@@ -141,9 +144,11 @@ def iou_by_class(metrics: pd.DataFrame) -> Drawn:
     axes.grid(axis="x", visible=False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     absent = [name for name in share.index if name not in order]
+    pooled = rows["regime"].str.contains("folds=").any()  # over blocks, and n counts them
+    counted = "test blocks of all folds" if pooled else "labelled test pixels"
     return figure, (
         "Intersection over union per class and arm; below each class its share of the labelled training pixels "
-        "and n, its labelled test pixels. Bars: 95 % bootstrap intervals over test blocks and "
+        f"and n, its {counted}. Bars: 95 % bootstrap intervals over test blocks and "
         f"{_whole(rows, 'seeds')} seeds where measured. Squares: real chips only; hollow: synthetic only. "
         f"{('Not in the test blocks: ' + ', '.join(absent) + '.') if absent else ''}"
         f"{f' {len(arms)} of {len(every)} arms; the others are in metrics.csv.' if arms != every else ''}"

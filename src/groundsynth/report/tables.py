@@ -148,6 +148,20 @@ def write_gathered(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return read_table(path, "metrics")
 
 
+def of_fold(metrics: pd.DataFrame, fold: int) -> pd.DataFrame:
+    """Return the rows of one fold, without the word that names it, and those that name none.
+
+    >>> table = pd.DataFrame({"regime": ["k=1;fold=0", "k=1;fold=3", "folds=2", ""], "value": [1, 2, 3, 4]})
+    >>> of_fold(table, 3).to_dict("list")
+    {'regime': ['k=1', 'folds=2', ''], 'value': [2, 3, 4]}
+    """
+    named = metrics["regime"].str.extract(r"(?:^|;)fold=(\d+)(?:;|$)", expand=False)
+    kept = metrics[named.isna() | (named == str(fold))]
+    return kept.assign(
+        regime=kept["regime"].str.replace(r"(^|;)fold=\d+(?=;|$)", "", regex=True)
+    ).reset_index(drop=True)
+
+
 def _varying(folders: list[Folder]) -> dict[str, list[str]]:
     varies: dict[str, list[str]] = {}
     for stage in {folder.stage for folder in folders}:
