@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from groundsynth.config import Generate
 from groundsynth.data.turns import turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.beliefs import believe
 from groundsynth.models.denoiser import load_denoiser
-from groundsynth.models.generation import generate_shard, hash_model, shard_indices
+from groundsynth.models.generation import generate_shard, hash_model, sampling_of, shard_indices
 from groundsynth.models.given_maps import give_maps
 from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 from groundsynth.models.sampling import SamplingSettings, draw_maps, sample_pairs, sample_path, segment
@@ -155,6 +156,7 @@ WAYS = {
     "heun with churn": {"solver": "heun", "churn": 2.0},
     "ddpm": {},
     "guided": {"solver": "dpmpp_2m", "guidance": 2.0},
+    "guided by its own map": {"solver": "dpmpp_2m", "pair_guidance": 2.0},
 }
 
 
@@ -200,6 +202,35 @@ def test_guidance_runs_from_no_map_to_more_than_the_map(model, chips, monkeypatc
     for guidance in (0.0, 1.0, 2.5):
         sample_pairs(model, "mask", [1], replace(SOLVING, guidance=guidance), CPU, chips[1][:1])
     assert seen == [[0.0], [1.0], [2.5]]
+
+
+def test_a_pairs_map_guides_its_image_at_middle_levels_and_nothing_else(model, monkeypatch):
+    """With predictions of 1 beside a map and 0 without one, weight w answers w for the image, 1 for the map."""
+    seen = {}
+
+    def raw(x, sigma_image, sigma_mask, image_state, mask_state, conditions):
+        return (mask_state != ABSENT).float()[:, None, None, None].expand_as(x)
+
+    def record(predict, first, *_):
+        seen.update({sigma: predict(first, sigma) for sigma in (0.49, 0.5, 3.0, 10.0, 10.1)})
+        return first
+
+    monkeypatch.setattr(model, "raw", raw)
+    monkeypatch.setattr("groundsynth.models.sampling.solve", record)
+    sample_pairs(model, "joint", [1], replace(SOLVING, pair_guidance=2.5), CPU)
+    for sigma, out in seen.items():
+        assert out[:, :3].unique().tolist() == [2.5 if 0.5 <= sigma <= 10 else 1.0]
+        assert out[:, 3:].unique().tolist() == [1.0]
+    sample_pairs(model, "image", [1], replace(SOLVING, pair_guidance=2.5), CPU)
+    assert all(out.unique().tolist() == [0.0] for out in seen.values())
+
+
+@pytest.mark.parametrize(
+    ("policy", "weight"), [("unified", 1.5), ("joint", 1.0), ("text", 1.0), ("mask", 1.0)]
+)
+def test_only_a_policy_that_learned_images_without_maps_is_guided_by_them(policy, weight):
+    generate = Generate(samples=4, systems=["joint"], pair_guidance=1.5)
+    assert sampling_of(generate, policy).pair_guidance == weight
 
 
 def test_steps_ask_the_network_as_often_as_stated(model, monkeypatch):

@@ -209,6 +209,10 @@ def test_a_measurement_of_another_generator_or_study_is_not_added(results):
         write_json(target / "manifest.json", other)
         with pytest.raises(GroundsynthError, match="made with other settings"):
             publish_measured("smoke")
+    before = {key: value for key, value in settings["generate"].items() if key != "pair_guidance"}
+    write_json(target / "manifest.json", manifest | {"config": settings | {"generate": before}})
+    with pytest.raises(GroundsynthError, match="made with other settings"):  # pairs were not guided then
+        publish_measured("smoke")
 
 
 def test_without_measurements_nothing_is_added(results):

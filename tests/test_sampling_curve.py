@@ -49,6 +49,13 @@ def test_every_way_is_planned_once_with_yardsticks_of_quality_and_speed():
         "solver=ddpm;steps=1000",
     ]
     assert {way.batch_size for way in ways} == {4}
+    ways = plan_ways(replace(BASE, pair_guidance=2.0), ["dpmpp_2m"], [8], 250, [], [])
+    assert [name_of(way) for way in ways] == [
+        "solver=dpmpp_2m;steps=8",
+        "solver=dpmpp_2m;steps=16;pair_guidance=2",
+        "solver=dpmpp_2m;steps=250",
+        "solver=ddpm;steps=1000",
+    ]
 
 
 def test_samples_once_drawn_are_kept_and_others_are_not_taken_for_them(tmp_path, monkeypatch):

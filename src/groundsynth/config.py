@@ -269,7 +269,10 @@ class Generate(_Section):
     images_per_map: Positive = Field(
         1, description="images drawn for each map; above 1 their diversity is measured"
     )
-    sampling_steps: Positive = Field(16, description="solver steps per sample; below 15 texture suffers")
+    sampling_steps: Positive = Field(
+        8,
+        description="solver steps per sample; the fewest whose distance to real chips is that of 250",
+    )
     solver: Literal["dpmpp_2m", "euler", "heun", "ddpm"] = Field(
         "dpmpp_2m",
         description="how noise is taken away; heun asks the network twice per step, ddpm is the stock loop "
@@ -284,6 +287,11 @@ class Generate(_Section):
         1.0,
         description="how strongly system mask obeys its map, and text its request: 1 as trained, 0 not at all, "
         "above 1 more, at the price of diversity and of twice the time",
+    )
+    pair_guidance: Annotated[float, Field(ge=0)] = Field(
+        2.0,
+        description="how strongly the image of a pair (systems joint and text) follows the map that is drawn with it: "
+        "1 as trained, above 1 more; read by policy unified, the others learned no images without maps",
     )
     hold_shares: bool = Field(
         True,

@@ -18,6 +18,8 @@ SYSTEMS_OF = {
 GANS = ("spade", "joint_gan")  # policies that train a GAN, each for the system of its name
 GIVEN_MAP = ("mask", "spade")  # systems that draw an image for a map they are given
 ASKED = ("text",)  # systems that draw a pair for a caption, or for class shares
+PAIRS = ("joint", "text")  # systems that denoise an image and its map together
+GUIDED = ("unified",)  # policies that learned images with a map and without, and so can be guided by one
 
 
 def systems_of(policy: str, conditions: str = "none") -> tuple[str, ...]:
@@ -27,6 +29,15 @@ def systems_of(policy: str, conditions: str = "none") -> tuple[str, ...]:
     (('joint', 'mask', 'image'), ('text',))
     """
     return tuple(s for s in SYSTEMS_OF.get(policy, ()) if s not in ASKED or conditions != "none")
+
+
+def policy_of(generator: str) -> str:
+    """Return the policy in a generator's name; empty if it names none.
+
+    >>> policy_of("joint_gan-s3")
+    'joint_gan'
+    """
+    return generator.rpartition("-s")[0]
 
 
 def drawn_pairs(generators: Iterable[str], systems: Iterable[str]) -> list[tuple[str, str]]:
@@ -42,7 +53,7 @@ def drawn_pairs(generators: Iterable[str], systems: Iterable[str]) -> list[tuple
     [('unified-s0', 'mask'), ('spade-s0', 'spade')]
     """
     generators, wanted = list(generators), list(systems)
-    policies = [name.rpartition("-s")[0] for name in generators]
+    policies = [policy_of(name) for name in generators]
     unknown = [name for name, policy in zip(generators, policies, strict=True) if policy not in SYSTEMS_OF]
     if unknown:
         raise GroundsynthError(

@@ -37,6 +37,7 @@ def name_of(way: SamplingSettings) -> str:
     words = [f"solver={way.solver}", f"steps={way.steps}"]
     words += [f"churn={way.churn:g}"] if way.churn else []
     words += [f"guidance={way.guidance:g}"] if way.guidance != 1 else []
+    words += [f"pair_guidance={way.pair_guidance:g}"] if way.pair_guidance != 1 else []
     return ";".join(words)
 
 
@@ -52,12 +53,14 @@ def plan_ways(
 
     Args:
         base: the study's own way; the reference is it with ``reference`` steps.
-        churns: tried with ``heun`` at the study's steps; guidances: with the study's own way.
+        churns: tried with ``heun`` at the study's steps; guidances: with the study's own way. A guidance of pairs
+            by their own maps is tried at the study's steps; the curves are without it.
     """  # fmt: skip
-    plain = replace(base, churn=0.0, guidance=1.0)
+    plain = replace(base, churn=0.0, guidance=1.0, pair_guidance=1.0)
     ways = [replace(plain, solver=solver, steps=n) for solver in solvers for n in steps]
     ways += [replace(plain, solver="heun", churn=churn) for churn in churns]
     ways += [replace(plain, guidance=guidance) for guidance in guidances]
+    ways += [replace(plain, pair_guidance=base.pair_guidance)] if base.pair_guidance != 1 else []
     ways += [replace(plain, steps=reference), replace(plain, solver="ddpm", steps=DDPM_STEPS)]
     return list(dict.fromkeys(ways))
 

@@ -23,6 +23,7 @@ from groundsynth.models.noise import POLICIES
 from groundsynth.models.sampling import segment
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.seeds import derive_seed
+from groundsynth.systems import policy_of
 
 STAGE = "04_label"
 PATTERNS = ("all agree", "labeller alone", "generator alone", "map alone", "all differ")
@@ -35,7 +36,7 @@ def reader_of(generators: Sequence[str]) -> str:
         GroundsynthError: none did.
     """
     for name in generators:
-        if "segment" in POLICIES.get(name.rpartition("-s")[0], {}):
+        if "segment" in POLICIES.get(policy_of(name), {}):
             return name
     raise GroundsynthError(
         f"none of the generators {', '.join(generators)} learnt to read maps; a second opinion needs policy unified, "

@@ -18,6 +18,7 @@ from groundsynth.models.asked import request_of
 from groundsynth.models.denoiser import Denoiser
 from groundsynth.models.sampling import SamplingSettings, sample_pairs
 from groundsynth.seeds import derive_seed
+from groundsynth.systems import GUIDED
 
 
 def shard_indices(samples: int, shards: int, shard: int) -> range:
@@ -33,11 +34,17 @@ def shard_indices(samples: int, shards: int, shard: int) -> range:
     return range(samples * shard // shards, samples * (shard + 1) // shards)
 
 
-def sampling_of(generate: Generate, **changes: object) -> SamplingSettings:
-    """Return how a study draws its samples, but for ``changes``."""
+def sampling_of(generate: Generate, policy: str, **changes: object) -> SamplingSettings:
+    """Return how a study draws samples from a generator of this policy, but for ``changes``."""
     named = {field.name: getattr(generate, field.name, None) for field in fields(SamplingSettings)}
+    named["pair_guidance"] = pair_guidance_of(policy, generate.pair_guidance)
     named |= {"steps": generate.sampling_steps, "sigma_range": tuple(generate.sigma_range)}
     return SamplingSettings(**named | changes)
+
+
+def pair_guidance_of(policy: str, wanted: float) -> float:
+    """Return how strongly a pair's map guides its image: 1 where the policy did not learn images without maps."""
+    return wanted if policy in GUIDED else 1.0
 
 
 def generate_shard(

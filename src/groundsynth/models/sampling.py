@@ -7,6 +7,10 @@ the map beside a clean image, :func:`draw_maps` the map beside an image that is 
 noise of a sample comes from a generator seeded by its own id, and so does any noise a solver adds: a
 sample depends on its seed and its condition, not on the batch, the shard or the device count it was
 drawn in.
+
+Where the network has learned images without maps, a pair's image can be guided by its own map, as UniDiffuser guides
+what it draws jointly by what it knows of each part alone (Bao et al. 2023, https://arxiv.org/abs/2303.06555, section
+3.3): more of the difference that the map makes. A network of one policy has nothing to compare with.
 """
 
 from __future__ import annotations
@@ -27,8 +31,11 @@ from groundsynth.models.noise import ABSENT, CLEAN, NOISY
 from groundsynth.models.solvers import SampleNoise, SamplingSettings, clean_belief, raw_output, solve
 from groundsynth.models.steering import hold_shares
 from groundsynth.seeds import derive_seed
-from groundsynth.systems import ASKED, GIVEN_MAP, systems_of
+from groundsynth.systems import ASKED, GIVEN_MAP, PAIRS, systems_of
 
+PAIR_GUIDED = (0.5, 10.0)  # levels at which a pair's map guides its image: above, the map is not there to
+# follow yet; below, only texture is left (guidance in a limited interval: Kynkäänniemi et al. 2024,
+# https://arxiv.org/abs/2404.07724)
 STATES = {
     "joint": (NOISY, NOISY),
     "mask": (NOISY, CLEAN),
@@ -234,11 +241,14 @@ def _sample_batch(
         return model.raw(x, beside, level, *states, asked)[:, moving]
 
     def guided(part: torch.Tensor, sigma: float) -> torch.Tensor:
-        out = ask(part, sigma, mask_state, asked)
-        if settings.guidance == 1 or (mask_state != CLEAN and asked is None):
-            return out
-        free = ask(part, sigma, ABSENT if mask_state == CLEAN else mask_state, None)
-        return free + settings.guidance * (out - free)
+        out = plain = ask(part, sigma, mask_state, asked)
+        if settings.guidance != 1 and (mask_state == CLEAN or asked is not None):
+            free = ask(part, sigma, ABSENT if mask_state == CLEAN else mask_state, None)
+            out = free + settings.guidance * (plain - free)
+        if settings.pair_guidance != 1 and use in PAIRS and PAIR_GUIDED[0] <= sigma <= PAIR_GUIDED[1]:
+            image = plain[:, IMAGE] - ask(part, sigma, ABSENT, asked)[:, IMAGE]
+            out = torch.cat([out[:, IMAGE] + (settings.pair_guidance - 1) * image, out[:, MAP]], 1)
+        return out
 
     def predict(part: torch.Tensor, sigma: float) -> torch.Tensor:
         out = guided(part, sigma)
@@ -260,7 +270,7 @@ def _encode(model: Denoiser, maps: np.ndarray | None) -> torch.Tensor | None:
 
 
 def _read_maps(x: torch.Tensor, system: str, given: np.ndarray | None, codes: tuple[int, ...]) -> np.ndarray:
-    if system in ("joint", "text"):
+    if system in PAIRS:
         return decode_bits(x[:, IMAGE_CHANNELS:], codes)
     if system == "mask":
         return given

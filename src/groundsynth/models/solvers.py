@@ -48,6 +48,8 @@ class SamplingSettings:
             difference (classifier-free guidance, Ho & Salimans 2022, https://arxiv.org/abs/2207.12598).
         hold_shares: whether what is asked for in class shares, or in a caption from which they can be read, is
             enforced at every step (see ``steering.py``).
+        pair_guidance: the same as guidance for the image of a pair, which its own map guides while both are drawn;
+            between the levels of ``PAIR_GUIDED``. Only a policy of ``GUIDED`` has learned what this asks.
     """
 
     steps: int
@@ -57,6 +59,7 @@ class SamplingSettings:
     churn: float = 0.0
     guidance: float = 1.0
     hold_shares: bool = True
+    pair_guidance: float = 1.0
 
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:

@@ -20,6 +20,9 @@ from groundsynth.versions import package_versions
 # what decides a number: a change elsewhere (README, results) leaves the commit as it is
 SOURCES = ("Snakefile", "config", "notebooks", "pyproject.toml", "requirements.lock", "src", "workflow")
 
+# keys that came with another default than what was done before: section, key, what was done
+CAME_LATER = {"generate": {"pair_guidance": 1.0}}
+
 
 def find_config(study: str) -> Path:
     """Return the file in ``config/`` that describes a study.
@@ -44,11 +47,15 @@ def config_hash(study: Study) -> str:
 def same_settings(published: dict, study: Study) -> bool:
     """Say whether a published manifest's ``config`` decides the same numbers as a study's settings of today.
 
-    A key that was not there when it was published counts as its default; planned minutes and the report's own keys
-    decide no number of a stage.
+    A key that was not there when it was published counts as what was done before it came, which is its default but
+    for those of ``CAME_LATER``; planned minutes and the report's own keys decide no number of a stage.
     """
+    whole = {
+        key: CAME_LATER.get(key, {}) | part if isinstance(part, dict) else part
+        for key, part in published.items()
+    }
     try:
-        then = Study.model_validate(published)
+        then = Study.model_validate(whole)
     except ValidationError:
         return False  # a key of then is gone
     return deciding_settings(then) == deciding_settings(study)

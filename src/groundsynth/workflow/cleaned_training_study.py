@@ -187,7 +187,7 @@ def _draw(
     study: Study, model: nn.Module, captions: list[str], kind: str, folder: Path, device: torch.device
 ) -> Arrays:
     """Return ``images`` and ``maps`` drawn for captions of a kind; seeds are the same for every generator."""
-    way = sampling_of(study.generate)
+    way = sampling_of(study.generate, "text")
     seeds = [derive_seed("cleaned training", kind, k) for k in range(len(captions))]
 
     def draw() -> Arrays:

@@ -268,7 +268,10 @@ def _redrawn(study: Study, settings: DetectSettings, device, part, real, given, 
     trained = stage_dir(
         study.study, "02_train_generator", settings.fold, f"{policy}-s{study.generator.seeds[0]}"
     )
-    model, how = load_denoiser(trained / "model").to(device), sampling_of(study.generate, guidance=1.0)
+    model, how = (
+        load_denoiser(trained / "model").to(device),
+        sampling_of(study.generate, policy, guidance=1.0),
+    )
     seeds = [derive_seed("forged", part, settings.seed, k) for k in range(len(real))]
     return redraw_region(model, real, given, regions, seeds, how, device)
 

@@ -18,7 +18,7 @@ from groundsynth.models.generation import sampling_of
 from groundsynth.models.pipeline import GroundsynthPipeline
 from groundsynth.paths import results_dir, stage_dir
 from groundsynth.report.tables import interval, markdown_table
-from groundsynth.systems import SYSTEMS_OF, systems_of
+from groundsynth.systems import SYSTEMS_OF, policy_of, systems_of
 
 FRONT = """---
 library_name: diffusers
@@ -77,7 +77,7 @@ def export_generator(study: Study, generator: str, fold: int, folder: Path) -> P
         GroundsynthError: no such generator, or a folder that holds something else.
     """
     trained = stage_dir(study.study, "02_train_generator", fold, generator)
-    policy = generator.rpartition("-s")[0]
+    policy = policy_of(generator)
     if policy not in SYSTEMS_OF or not trained.is_dir():
         raise GroundsynthError(
             f"{trained}: no trained generator '{generator}'; the study trains policies "
@@ -87,7 +87,7 @@ def export_generator(study: Study, generator: str, fold: int, folder: Path) -> P
         raise GroundsynthError(
             f"{folder}: holds other files; name an empty folder or one of an earlier export"
         )
-    settings = sampling_of(study.generate)
+    settings = sampling_of(study.generate, policy)
     pipeline = GroundsynthPipeline.of(load_denoiser(trained / "model"), policy, settings)
     card = write_card(study, pipeline, trained, generator)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -27,15 +27,13 @@ from groundsynth.models.device import pick_device
 from groundsynth.models.generation import hash_model, sampling_of
 from groundsynth.models.generators import load_generator
 from groundsynth.models.segmenter import Segmenter, load_segmenter, predict
-from groundsynth.models.solvers import SamplingSettings
 from groundsynth.paths import stage_dir
 from groundsynth.report.obedience_figures import plot_obedience, plot_unseen
 from groundsynth.report.style import save_figure
 from groundsynth.seeds import derive_seed
-from groundsynth.systems import GIVEN_MAP, drawn_pairs
+from groundsynth.systems import GIVEN_MAP, GUIDED, drawn_pairs, policy_of
 
 SPLITS = {"validation": "val", "hidden": "hidden"}  # of layouts, and of the chips they come from
-GUIDED = ("unified",)  # policies that learned images with and without a map, and so can be guided
 SHOWN = 6  # layouts in the figure of images
 
 
@@ -71,7 +69,8 @@ def measure_obedience(study: Study, wanted: Wanted, folder: Path) -> pd.DataFram
         weights = stage_dir(study.study, "02_train_generator", wanted.fold, generator, "model")
         model, digest = load_generator(weights).to(device), hash_model(weights)
         for guidance in _guidances(generator, wanted.guidances):
-            way = _way(study, guidance)
+            own = 1.0 if guidance is None else guidance
+            way = sampling_of(study.generate, policy_of(generator), guidance=own)
             for layouts, chips in unseen.layouts.items():
                 seeds = [
                     derive_seed("unseen", generator, chip, k)
@@ -112,10 +111,6 @@ def _read_unseen(study: Study, wanted: Wanted, device: torch.device) -> _Unseen:
     labeller = load_segmenter(stage_dir(study.study, STAGE, wanted.fold) / "labeller", device)
     features = scattering_features(np.stack(train["image"]))
     return _Unseen(layouts, train, features, labeller, read_primary(study.study, wanted.fold))
-
-
-def _way(study: Study, guidance: float | None) -> SamplingSettings:
-    return sampling_of(study.generate, guidance=1.0 if guidance is None else guidance)
 
 
 def _rows(
@@ -167,7 +162,7 @@ def _check(wanted: Wanted) -> list[tuple[str, str]]:
 
 
 def _guidances(generator: str, guidances: list[float]) -> list[float | None]:
-    return list(guidances) if generator.rpartition("-s")[0] in GUIDED else [None]
+    return list(guidances) if policy_of(generator) in GUIDED else [None]
 
 
 def _chosen(study: str, rows: list[dict], pairs: list[tuple[str, str]]) -> list[dict]:

@@ -31,6 +31,7 @@ from groundsynth.paths import stage_dir
 from groundsynth.report.route_figures import plot_routes, plot_shares
 from groundsynth.report.style import pair_grid, save_figure
 from groundsynth.seeds import derive_seed
+from groundsynth.systems import policy_of
 
 STAGE = "03_generate"
 ROUTES = (
@@ -73,7 +74,7 @@ def compare_routes(studies: list[Study], wanted: Wanted, folder: Path) -> pd.Dat
     Raises:
         GroundsynthError: a generator that cannot go both ways, studies of other chips, stages that have not run.
     """
-    policy = wanted.generator.rpartition("-s")[0]
+    policy = policy_of(wanted.generator)
     if policy != "unified":
         raise GroundsynthError(
             f"generator '{wanted.generator}' cannot draw pairs both ways: only policy unified learned maps beside "
@@ -93,7 +94,7 @@ def compare_routes(studies: list[Study], wanted: Wanted, folder: Path) -> pd.Dat
     for study in studies:
         weights = stage_dir(study.study, "02_train_generator", wanted.fold, wanted.generator, "model")
         model, digest = load_denoiser(weights).to(device), hash_model(weights)
-        way = sampling_of(study.generate)
+        way = sampling_of(study.generate, policy)
         for route in ROUTES:
             seeds = [derive_seed("route", wanted.generator, route, k) for k in range(wanted.samples)]
             path = folder / "samples" / f"{name_samples(digest, route, astuple(way), seeds)}.npz"

@@ -39,7 +39,7 @@ from groundsynth.paths import stage_dir
 from groundsynth.report.sampling_figures import plot_sampling_curve, plot_trade
 from groundsynth.report.style import save_figure
 from groundsynth.seeds import derive_seed
-from groundsynth.systems import GIVEN_MAP, SYSTEMS_OF
+from groundsynth.systems import GIVEN_MAP, PAIRS, SYSTEMS_OF, policy_of
 
 DRAWS = 5  # of a map for one image, put to a vote
 
@@ -80,7 +80,8 @@ def run_sampling_curve(study: Study, wanted: Wanted, folder: Path) -> pd.DataFra
     images, size = np.stack(train["image"]), model.config.chip_size
     territory = read_territory(prepared)
     held_out = territory.cut(held_out_windows(territory, size, wanted.samples, study.ground.seed), size)
-    base = sampling_of(study.generate, batch_size=wanted.batch_size, churn=0.0, guidance=1.0)
+    own = policy_of(wanted.generator) if wanted.system in PAIRS else ""
+    base = sampling_of(study.generate, own, batch_size=wanted.batch_size, churn=0.0, guidance=1.0)
     ways = plan_ways(base, wanted.solvers, wanted.steps, wanted.reference, wanted.churns, wanted.guidances)
     numbers = range(wanted.samples)
     seeds = [derive_seed("sample", wanted.generator, wanted.system, k) for k in numbers]
@@ -100,7 +101,7 @@ def run_sampling_curve(study: Study, wanted: Wanted, folder: Path) -> pd.DataFra
     if maps is not None:
         labeller = stage_dir(study.study, "04_label", wanted.fold) / "labeller"
         rows += _map_rows(study.study, wanted, drawn, maps, train, labeller, device)
-    if "segment" in POLICIES.get(wanted.generator.rpartition("-s")[0], {}):
+    if "segment" in POLICIES.get(policy_of(wanted.generator), {}):
         rows += _own_reading(study.study, wanted, model, base, prepared, device)
     metrics = write_metrics(rows, folder / "metrics.csv")
     curve.to_csv(folder / "curve.csv", index=False)
@@ -109,7 +110,7 @@ def run_sampling_curve(study: Study, wanted: Wanted, folder: Path) -> pd.DataFra
 
 
 def _check(wanted: Wanted) -> None:
-    policy = wanted.generator.rpartition("-s")[0]
+    policy = policy_of(wanted.generator)
     if wanted.system not in SYSTEMS_OF.get(policy, ()):
         able = ", ".join(SYSTEMS_OF.get(policy, ())) or "nothing: it is none of the policies"
         raise GroundsynthError(
