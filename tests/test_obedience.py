@@ -18,7 +18,9 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.report.obedience_figures import plot_obedience, plot_unseen
 from groundsynth.workflow.obedience_study import (
     Wanted,
+    _check,
     _chosen,
+    _home,
     measure_obedience,
     read_regime,
     regime_of,
@@ -145,12 +147,23 @@ def test_the_figures_show_every_generator_and_ring_the_chosen_guidance():
     assert len(plot_unseen(layouts, {"a": np.zeros((2, 8, 8, 3), np.uint8)}).axes) == 6
 
 
+def test_a_generator_of_another_study_of_the_same_chips_is_named_with_it(root):
+    laptop = load_study(root / "config" / "laptop.yaml")
+    assert [_home(laptop, name) for name in ("unified-s0", "gan/spade-s0")] == ["laptop", "gan"]
+    wanted = replace(WANTED, generators=["unified-s0", "gan/spade-s0", "overnight/unified-s0"])
+    assert _check(wanted) == [
+        ("unified-s0", "mask"), ("gan/spade-s0", "spade"), ("overnight/unified-s0", "mask")
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"generators": ["unified-s0", "joint-s0"]}, "'joint-s0' draws no image for a given map"),
         ({"generators": ["best"]}, "not named <policy>-s<seed>"),
         ({"images_per_map": 1}, "1 image per map has no diversity"),
+        ({"generators": ["unified-s0", "korea/spade-s0"]}, "differ in data"),
+        ({"generators": ["nowhere/spade-s0"]}, "config/nowhere.yaml: no such config"),
     ],
 )
 def test_what_cannot_be_measured_says_so(root, changes, says):

@@ -59,7 +59,7 @@ def test_only_studies_of_the_same_chips_and_of_both_kinds_are_compared(root, tmp
     laptop, single, korea = (load_study(root / "config" / f"{n}.yaml") for n in ("laptop", "single", "korea"))
     with pytest.raises(GroundsynthError, match="name a study with policy unified, then one with single ones"):
         compare_policies(single, laptop, 0, tmp_path)
-    with pytest.raises(GroundsynthError, match="differ in data, so their generators learned other chips"):
+    with pytest.raises(GroundsynthError, match="differ in data, so their chips are of other ground"):
         compare_policies(korea, single, 0, tmp_path)
     with pytest.raises(GroundsynthError, match="fold 3 was not run"):
         compare_policies(laptop, single, 3, tmp_path)

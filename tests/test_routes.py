@@ -133,6 +133,6 @@ def test_studies_of_other_chips_are_refused(root):
     )
     assert one_hot.generator.mask_code == "one_hot"
     assert one_hot.generator.model_copy(update={"mask_code": "bits"}) == laptop.generator
-    for pair in ([laptop, korea], [laptop, laptop]):
-        with pytest.raises(GroundsynthError, match="must be two studies of the same chips"):
+    for pair, says in (([laptop, korea], "differ in data"), ([laptop, laptop], "named more than once")):
+        with pytest.raises(GroundsynthError, match=says):
             compare_routes(pair, WANTED, root / "nowhere")

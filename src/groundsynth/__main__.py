@@ -123,7 +123,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     obedience.add_argument("study", type=Path, help="config of a study whose stages 01, 02 and 04 have run")
     obedience.add_argument(
-        "--generator", nargs="+", dest="generators", default=["unified-s0"], help="one or more, in one figure"
+        "--generator",
+        nargs="+",
+        dest="generators",
+        default=["unified-s0"],
+        help="one or more, in one figure; <study>/<generator> for one of another study of the same chips",
     )
     obedience.add_argument("--fold", type=int, default=0)
     obedience.add_argument(

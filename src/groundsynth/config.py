@@ -977,6 +977,20 @@ def load_study(path: Path) -> Study:
     return validate_study(extend_study(_read_yaml(path), path.parent), where=path.name)
 
 
+def require_same_chips(one: Study, other: Study) -> None:
+    """Stop unless both studies cut the same chips in the same folds.
+
+    Raises:
+        GroundsynthError: which setting differs.
+    """
+    for name in ("data", "folds"):
+        if getattr(one, name) != getattr(other, name):
+            raise GroundsynthError(
+                f"'{one.study}' and '{other.study}' differ in {name}, so their chips are of other ground; let one "
+                "extend the other"
+            )
+
+
 def extend_study(values: dict[str, Any], folder: Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a study's settings with those of the study it ``extends`` filled in below them.
 

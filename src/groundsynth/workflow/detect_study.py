@@ -24,7 +24,7 @@ from groundsynth.checks.authenticity import (
 )
 from groundsynth.checks.forgery import Forged
 from groundsynth.checks.territory import Territory, held_out_windows, read_maps, read_territory
-from groundsynth.config import Study
+from groundsynth.config import Study, require_same_chips
 from groundsynth.data.synthetic import read_synthetic
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.answering import answer_scores, tune_to_answer
@@ -160,11 +160,7 @@ def gather(study: Study, others: list[Study], settings: DetectSettings) -> Chips
     train, territory = np.stack(table["image"]), read_territory(prepared)
     parts = []
     for each in (study, *others):
-        if each.data != study.data:
-            raise GroundsynthError(
-                f"'{each.study}' and '{study.study}' differ in data, so their chips are of other ground; let one "
-                "extend the other"
-            )
+        require_same_chips(each, study)
         taken = {name for part in parts for name in part["system"].unique()}
         systems = [name for name in each.generate.systems if name not in taken]
         if systems:

@@ -21,7 +21,7 @@ from groundsynth.benchmark.unseen_layouts import (
 from groundsynth.checks.diversity import diversity, diversity_rows
 from groundsynth.checks.sampling_curve import draw_kept
 from groundsynth.checks.scattering import scattering_features
-from groundsynth.config import Study
+from groundsynth.config import Study, load_study, require_same_chips
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.device import pick_device
 from groundsynth.models.generation import hash_model, sampling_of
@@ -29,6 +29,7 @@ from groundsynth.models.generators import load_generator
 from groundsynth.models.segmenter import Segmenter, load_segmenter, predict
 from groundsynth.paths import stage_dir
 from groundsynth.report.obedience_figures import plot_obedience, plot_unseen
+from groundsynth.report.provenance import find_config
 from groundsynth.report.style import save_figure
 from groundsynth.seeds import derive_seed
 from groundsynth.systems import GIVEN_MAP, GUIDED, drawn_pairs, policy_of
@@ -39,7 +40,11 @@ SHOWN = 6  # layouts in the figure of images
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is measured: see the options of ``python -m groundsynth measure-obedience``."""
+    """What is measured: see the options of ``python -m groundsynth measure-obedience``.
+
+    Attributes:
+        generators: names as in the study, or ``<study>/<generator>`` for one of another study of the same chips.
+    """
 
     generators: list[str]
     fold: int
@@ -61,19 +66,20 @@ def measure_obedience(study: Study, wanted: Wanted, folder: Path) -> pd.DataFram
     Raises:
         GroundsynthError: a generator that obeys no map, or stages that have not run.
     """
+    homes = {name: _home(study, name) for name in wanted.generators}
     pairs = _check(wanted)
     device = pick_device(study.device)
     unseen = _read_unseen(study, wanted, device)
     rows, gallery = [], {}
     for generator, system in pairs:
-        weights = stage_dir(study.study, "02_train_generator", wanted.fold, generator, "model")
+        weights = stage_dir(homes[generator], "02_train_generator", wanted.fold, _bare(generator), "model")
         model, digest = load_generator(weights).to(device), hash_model(weights)
         for guidance in _guidances(generator, wanted.guidances):
             own = 1.0 if guidance is None else guidance
-            way = sampling_of(study.generate, policy_of(generator), guidance=own)
+            way = sampling_of(study.generate, policy_of(_bare(generator)), guidance=own)
             for layouts, chips in unseen.layouts.items():
                 seeds = [
-                    derive_seed("unseen", generator, chip, k)
+                    derive_seed("unseen", _bare(generator), chip, k)
                     for chip in chips["chip_id"]
                     for k in range(wanted.images_per_map)
                 ]
@@ -146,8 +152,22 @@ def read_regime(regime: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in regime.split(";"))
 
 
+def _home(study: Study, generator: str) -> str:
+    """Return the name of the study that trained a generator: this one, or the one before the stroke."""
+    name, stroke, _ = generator.rpartition("/")
+    if not stroke:
+        return study.study
+    require_same_chips(study, load_study(find_config(name)))
+    return name
+
+
+def _bare(generator: str) -> str:
+    return generator.rpartition("/")[2]
+
+
 def _check(wanted: Wanted) -> list[tuple[str, str]]:
-    pairs = drawn_pairs(wanted.generators, GIVEN_MAP)
+    drawn = dict(drawn_pairs(map(_bare, wanted.generators), GIVEN_MAP))
+    pairs = [(name, drawn[_bare(name)]) for name in wanted.generators if _bare(name) in drawn]
     idle = [name for name in wanted.generators if name not in [generator for generator, _ in pairs]]
     if idle or not pairs:
         raise GroundsynthError(
@@ -162,7 +182,7 @@ def _check(wanted: Wanted) -> list[tuple[str, str]]:
 
 
 def _guidances(generator: str, guidances: list[float]) -> list[float | None]:
-    return list(guidances) if policy_of(generator) in GUIDED else [None]
+    return list(guidances) if policy_of(_bare(generator)) in GUIDED else [None]
 
 
 def _chosen(study: str, rows: list[dict], pairs: list[tuple[str, str]]) -> list[dict]:

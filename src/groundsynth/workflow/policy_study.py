@@ -17,7 +17,7 @@ from groundsynth.checks.distribution import kernel_distance, standardise
 from groundsynth.checks.scattering import scattering_features
 from groundsynth.checks.territory import held_out_windows, read_territory
 from groundsynth.checks.training_cost import step_seconds
-from groundsynth.config import Study
+from groundsynth.config import Study, require_same_chips
 from groundsynth.data.synthetic import read_synthetic
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
@@ -53,7 +53,9 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
             f"'{unified.study}' trains {', '.join(unified.generator.policies)} and '{single.study}' "
             f"{', '.join(single.generator.policies)}; name a study with policy unified, then one with single ones"
         )
-    _same_chips(unified, single, fold)
+    require_same_chips(unified, single)
+    if fold not in unified.folds:
+        raise GroundsynthError(f"fold {fold} was not run; the studies have {unified.folds}")
     prepared = stage_dir(unified.study, "01_prepare_data", fold)
     labeller = load_segmenter(
         stage_dir(unified.study, "04_label", fold) / "labeller", pick_device(unified.device)
@@ -137,15 +139,3 @@ def _cost(unified: Study, single: Study, systems: list[str], chips: pd.DataFrame
     seconds = step_seconds(list(trainings.values()), np.stack(chips["image"]), maps, device, captions)
     pairs = zip(trainings.items(), seconds, strict=True)
     return {name: float(each * settings.steps) for (name, settings), each in pairs}
-
-
-def _same_chips(unified: Study, single: Study, fold: int) -> None:
-    """Stop unless both studies cut the same chips and ran the fold."""
-    for name in ("data", "folds"):
-        if getattr(unified, name) != getattr(single, name):
-            raise GroundsynthError(
-                f"'{unified.study}' and '{single.study}' differ in {name}, so their generators learned other chips; "
-                "let one extend the other"
-            )
-    if fold not in unified.folds:
-        raise GroundsynthError(f"fold {fold} was not run; the studies have {unified.folds}")

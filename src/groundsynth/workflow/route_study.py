@@ -18,7 +18,7 @@ from groundsynth.checks.map_shapes import shape_rows, share_rows
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.checks.scattering import scattering_features
 from groundsynth.checks.territory import held_out_windows, read_territory
-from groundsynth.config import Study
+from groundsynth.config import Study, require_same_chips
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
 from groundsynth.models.denoiser import Denoiser, load_denoiser
@@ -84,10 +84,9 @@ def compare_routes(studies: list[Study], wanted: Wanted, folder: Path) -> pd.Dat
         raise GroundsynthError(f"{wanted.samples} samples: a distance between sets needs at least 4")
     first = studies[0]
     for other in studies[1:]:
-        if other.data != first.data or other.study == first.study:
-            raise GroundsynthError(
-                f"'{first.study}' and '{other.study}' must be two studies of the same chips; let one extend the other"
-            )
+        require_same_chips(first, other)
+    if len({study.study for study in studies}) < len(studies):
+        raise GroundsynthError(f"study '{first.study}' is named more than once; name each once")
     device = pick_device(first.device)
     real, rows, sets = _read_real(first, wanted, device), [], {}
     rows += _real_rows(first, real)
