@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 
 import nbformat
 import numpy as np
@@ -213,6 +214,36 @@ def test_a_measurement_of_another_generator_or_study_is_not_added(results):
     write_json(target / "manifest.json", manifest | {"config": settings | {"generate": before}})
     with pytest.raises(GroundsynthError, match="made with other settings"):  # pairs were not guided then
         publish_measured("smoke")
+
+
+def test_measurements_stay_when_a_study_of_the_same_generators_is_published_again(results):
+    place = leave_measurement(results)
+    (trained,) = results.glob("02_train_generator/fold0/*")
+    (trained / "loss.csv").write_text("step,loss\n0,1.0\n")
+    target = publish_study("smoke")
+    manifest = read_json(target / "manifest.json", "")
+    manifest["config"]["generate"]["sampling_steps"] += 10  # as if it had been published with more steps
+    manifest["git_commit"] = "abc"
+    write_json(target / "manifest.json", manifest)
+    shutil.rmtree(results / place)
+    publish_study("smoke")
+    note = (target / place / "earlier.txt").read_text()
+    steps = manifest["config"]["generate"]["sampling_steps"]
+    assert f"(commit abc); since then generate.sampling_steps ({steps}, now {steps - 10}) changed." in note
+    assert tables.pick(read_table(target / "metrics.csv", "metrics"), "sampling_speedup")[
+        "value"
+    ].tolist() == [50]
+    assert note.strip() in (target / "09_report" / "index.html").read_text()
+    assert note.strip() in (target.parent / "README.md").read_text()
+    publish_study("smoke")
+    assert (target / place / "earlier.txt").read_text() == note, "the note of then, not a newer one"
+    leave_measurement(results)
+    publish_study("smoke")
+    assert not (target / place / "earlier.txt").exists(), "measured again, of the study as it is"
+    shutil.rmtree(results / place)
+    (trained / "loss.csv").write_text("step,loss\n0,1.1\n")
+    publish_study("smoke")
+    assert not (target / place).exists(), "of another generator"
 
 
 def test_without_measurements_nothing_is_added(results):

@@ -23,6 +23,7 @@ from groundsynth.artifacts import atomic_path, read_table, write_json
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, results_dir
+from groundsynth.report.earlier import read_note
 from groundsynth.report.manifest import build_manifest
 from groundsynth.report.measurements import MEASUREMENTS, measured_folders
 from groundsynth.report.provenance import find_config
@@ -270,7 +271,10 @@ def list_measurements(folder: Path) -> list[dict]:
         near = f"../{measured.path.relative_to(folder.parent).as_posix()}"
         figures = [_figure(path, f"{near}/{path.name}") for path in sorted(measured.path.glob("*.png"))]
         title, name = MEASUREMENTS[measured.command].title, " ".join([measured.command, measured.run]).strip()
-        found.append({"title": title, "name": name, "href": f"{near}/metrics.csv", "figures": figures})
+        note = read_note(measured.path)
+        found.append(
+            {"title": title, "name": name, "href": f"{near}/metrics.csv", "figures": figures, "note": note}
+        )
     return found
 
 

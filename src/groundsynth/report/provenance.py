@@ -45,10 +45,18 @@ def config_hash(study: Study) -> str:
 
 
 def same_settings(published: dict, study: Study) -> bool:
-    """Say whether a published manifest's ``config`` decides the same numbers as a study's settings of today.
+    """Say whether a published manifest's ``config`` decides the same numbers as a study's settings of today."""
+    return changed_settings(published, study) == []
+
+
+def changed_settings(published: dict, study: Study) -> list[str] | None:
+    """Return the settings in which a published manifest's ``config`` differs from a study's of today.
 
     A key that was not there when it was published counts as what was done before it came, which is its default but
     for those of ``CAME_LATER``; planned minutes and the report's own keys decide no number of a stage.
+
+    Returns:
+        each as ``generate.sampling_steps (16, now 8)``; None if a key of then is gone.
     """
     whole = {
         key: CAME_LATER.get(key, {}) | part if isinstance(part, dict) else part
@@ -57,8 +65,19 @@ def same_settings(published: dict, study: Study) -> bool:
     try:
         then = Study.model_validate(whole)
     except ValidationError:
-        return False  # a key of then is gone
-    return deciding_settings(then) == deciding_settings(study)
+        return None
+    return _differences(deciding_settings(then), deciding_settings(study))
+
+
+def _differences(then: dict, now: dict, above: str = "") -> list[str]:
+    found = []
+    for key in {**then, **now}:
+        one, other = then.get(key), now.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += _differences(one, other, f"{above}{key}.")
+        elif one != other:
+            found.append(f"{above}{key} ({one}, now {other})")
+    return found
 
 
 def deciding_settings(study: Study) -> dict:

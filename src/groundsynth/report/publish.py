@@ -21,6 +21,7 @@ from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, published_dir, results_dir
 from groundsynth.report.attempts import log_attempt
+from groundsynth.report.earlier import keep_earlier, other_losses, read_note
 from groundsynth.report.measurements import MEASUREMENTS, Measured, measured_folders
 from groundsynth.report.pages import build_pages, executed_notebook, page_name, render_index, scrub
 from groundsynth.report.pooling import COUNTS
@@ -71,7 +72,7 @@ def publish_study(study: str) -> Path:
     build_pages(study)
     target = published_dir(study)
     with _exchanged(target) as copy:
-        _fill(resolved, root, folders, copy)
+        _fill(resolved, root, folders, copy, target)
     log_attempt(resolved, "publish", True)
     _renew_overview(target.parent)
     if study == README_STUDY:
@@ -144,13 +145,12 @@ def _must_be_the_same(study: Study, root: Path, target: Path) -> None:
             f"results/published/{study.study}: made with other settings than config/{study.study}.yaml has now; run and "
             f"publish it whole: python -m groundsynth publish {study.study}"
         )
-    for losses in sorted(root.glob("02_train_generator/fold*/*/loss.csv")):
-        theirs = target / losses.relative_to(root)
-        if not theirs.is_file() or theirs.read_bytes() != losses.read_bytes():
-            raise GroundsynthError(
-                f"{losses.relative_to(root)}: not the losses of the published study, so what was measured is of "
-                f"another generator; run and publish the study whole: python -m groundsynth publish {study.study}"
-            )
+    losses = other_losses(root, target)
+    if losses:
+        raise GroundsynthError(
+            f"{losses}: not the losses of the published study, so what was measured is of another generator; run and "
+            f"publish the study whole: python -m groundsynth publish {study.study}"
+        )
 
 
 def _write_index(study: Study, root: Path, metrics: pd.DataFrame) -> None:
@@ -177,8 +177,12 @@ def require_finished(study: str, folders: list[Folder]) -> None:
             )
 
 
-def _fill(study: Study, root: Path, folders: list[Folder], copy: Path) -> None:
-    """Copy what is small: of every fold its numbers, of the first its figures and executed notebooks, too."""
+def _fill(study: Study, root: Path, folders: list[Folder], copy: Path, published: Path) -> None:
+    """Copy what is small: of every fold its numbers, of the first its figures and executed notebooks, too.
+
+    Args:
+        published: the publication this one takes the place of, whose measurements it keeps if it has none of its own.
+    """
     for folder in folders:
         place = copy / folder.path.relative_to(root)
         if _is_shown(study, folder):
@@ -194,8 +198,9 @@ def _fill(study: Study, root: Path, folders: list[Folder], copy: Path) -> None:
     _copy_text(root / REPORT / "manifest.json", copy / "manifest.json")
     for measured in measured_folders(root):
         _copy_measured(measured, copy / measured.path.relative_to(root))
+    keep_earlier(study, root, published, copy)
     metrics = add_own_run(study.study, read_table(root / "metrics.csv", "metrics"), root / REPORT)
-    metrics = renew_measured(study.study, metrics, root)
+    metrics = renew_measured(study.study, metrics, copy)
     write_table(metrics, copy / "metrics.csv", "metrics")
     _write_index(study, copy, of_stages(metrics))
 
@@ -340,6 +345,7 @@ def _write_gallery(folder: Path) -> None:
             parts += [
                 f"**{MEASUREMENTS[each.command].title}** ([`{each.command}`]({numbers}){_run_words(each)})"
             ]
+            parts += [read_note(each.path)] if read_note(each.path) else []
             parts += _shown(each.path, folder)
     with atomic_path(folder / "README.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
