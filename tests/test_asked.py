@@ -108,6 +108,9 @@ def test_a_study_says_which_classes_are_rare(chips):
     wanted = set(np.flatnonzero((shares > 0) & (shares < 0.5)))
     assert len(wanted) > 1
     assert set(ask(["rare"], chips, "text-s0", range(40), rare_share=0.5)["raised"]) == wanted
+    rarest = min(wanted, key=lambda k: shares[k])
+    some = ask(["rare"], chips, "text-s0", range(40), rare_share=0.5, rare_floor=shares[rarest] + 1e-6)
+    assert set(some["raised"]) == wanted - {rarest}
 
 
 def test_raising_a_share_scales_the_others():

@@ -108,6 +108,9 @@ def test_a_study_says_which_classes_are_rare_in_its_layouts(table, maps):
     given = give_maps("rare", table, "g-s0", range(30), rare_share=0.5)
     laid = given["condition"].str.extract(r"with ([a-z -]+) of")[0].dropna()
     assert set(laid) == {CLASSES[k] for k in rare_classes(maps, 0.5)}
+    shares = np.bincount(maps[maps != 255], minlength=7) / (maps != 255).sum()
+    floor = min(share for share in shares if share) + 1e-6
+    assert len(rare_classes(maps, 0.5, floor)) == len(rare_classes(maps, 0.5)) - 1
 
 
 def test_an_object_is_a_patch_of_six_pixels_that_touch():

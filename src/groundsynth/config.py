@@ -266,6 +266,11 @@ class Generate(_Section):
         description="share of the training ground below which a class is rare, for layouts and requests; the benchmark's "
         "arms take 0.05",
     )
+    rare_floor: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.0,
+        description="share of the training ground below which a class is too rare for them: of a class on a hundredth, "
+        "few objects are there to learn from, and fewer to confirm it by",
+    )
     images_per_map: Positive = Field(
         1, description="images drawn for each map; above 1 their diversity is measured"
     )

@@ -11,10 +11,15 @@ RARE_SHARE = 0.05  # a class below this share of the labelled training pixels is
 LEAST_PIXELS = 6  # of a connected patch that counts as an object
 
 
-def rare_classes(maps: np.ndarray, below: float = RARE_SHARE) -> list[int]:
-    """Return the classes that maps (n, h, w) hold, but on less than a share ``below`` of their labelled pixels."""
+def rare_classes(maps: np.ndarray, below: float = RARE_SHARE, floor: float = 0.0) -> list[int]:
+    """Return the classes that maps (n, h, w) hold, but on less than a share ``below`` of their labelled pixels.
+
+    Args:
+        floor: classes on less than this share are left out.
+    """
     counts = count_classes(maps)
-    return [k for k in range(len(CLASSES)) if 0 < counts[k] < below * counts.sum()]
+    whole = counts.sum()
+    return [k for k in range(len(CLASSES)) if counts[k] and floor * whole <= counts[k] < below * whole]
 
 
 def objects(labels: np.ndarray, k: int) -> np.ndarray:
@@ -25,13 +30,15 @@ def objects(labels: np.ndarray, k: int) -> np.ndarray:
     return sizes[patches] >= LEAST_PIXELS
 
 
-def chips_with_objects(maps: np.ndarray, below: float = RARE_SHARE) -> dict[int, np.ndarray]:
-    """Return for each class rarer than ``below`` the numbers of the maps (n, h, w) that hold an object of it.
+def chips_with_objects(
+    maps: np.ndarray, below: float = RARE_SHARE, floor: float = 0.0
+) -> dict[int, np.ndarray]:
+    """Return for each class rarer than ``below``, but not than ``floor``, the numbers of the maps (n, h, w) that hold an object of it.
 
     Classes without an object are left out.
     """
     found = {
         k: [i for i in np.flatnonzero((maps == k).any((1, 2))) if objects(maps[i], k).any()]
-        for k in rare_classes(maps, below)
+        for k in rare_classes(maps, below, floor)
     }
     return {k: np.array(rows) for k, rows in found.items() if rows}

@@ -50,6 +50,7 @@ def ask(
     indices: Sequence[int],
     describe: Describe | None = None,
     rare_share: float = RARE_SHARE,
+    rare_floor: float = 0.0,
 ) -> pd.DataFrame:
     """Return what each sample is asked for; sample i takes kind ``kinds[i % len(kinds)]``.
 
@@ -62,7 +63,8 @@ def ask(
         indices: numbers of the samples.
         describe: ``write`` of a caption writer (images, maps, seeds → texts), for kinds with a caption; the
             images are None.
-        rare_share: share of the ground below which a class is rare.
+        rare_share: share of the ground below which a class is rare; rare_floor: below which it is too rare to be
+            asked for.
 
     Returns:
         One row per sample: ``kind``, ``prompt`` ('' without one), ``condition`` (what was asked, in words),
@@ -82,7 +84,7 @@ def ask(
     table = chips.loc[labelled, ["chip_id", "mask", *SHARE_COLUMNS]].sort_values("chip_id", ignore_index=True)
     if table.empty:
         raise GroundsynthError("no training chips to ask for; check the split of stage 01")
-    levels = rare_levels(table, rare_share) if "rare" in kinds else {}
+    levels = rare_levels(table, rare_share, rare_floor) if "rare" in kinds else {}
     if "rare" in kinds and not levels:
         warnings.warn(
             f"no class is rare (below {100 * rare_share:g} %) in the training maps and shows a patch of {LEAST_PIXELS} pixels; samples that would "
@@ -100,14 +102,16 @@ def ask(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def rare_levels(chips: pd.DataFrame, rare_share: float = RARE_SHARE) -> dict[int, tuple[float, np.ndarray]]:
+def rare_levels(
+    chips: pd.DataFrame, rare_share: float = RARE_SHARE, rare_floor: float = 0.0
+) -> dict[int, tuple[float, np.ndarray]]:
     """Return for each rare class the share that ``rare`` raises it to, and the rows of chips that reach it.
 
-    Classes below ``rare_share`` of the labelled pixels are rare; only chips that show one in a patch of at least
+    Classes below ``rare_share`` of the labelled pixels, but not below ``rare_floor``, are raised; only chips that show one in a patch of at least
     6 pixels count.
     """
     maps, found = np.stack(chips["mask"]), {}
-    for k in rare_classes(maps, rare_share):
+    for k in rare_classes(maps, rare_share, rare_floor):
         shares = chips[SHARE_COLUMNS[k]].to_numpy(float)
         shown = np.array([i for i in np.flatnonzero(shares) if objects(maps[i], k).any()], int)
         if len(shown):

@@ -40,6 +40,7 @@ def give_maps(
     settings: SamplingSettings | None = None,
     device: torch.device | None = None,
     rare_share: float = RARE_SHARE,
+    rare_floor: float = 0.0,
 ) -> pd.DataFrame:
     """Return the map that each map-conditional sample must obey.
 
@@ -52,7 +53,7 @@ def give_maps(
         generator: name of the generator; with the map's number it decides the draw.
         indices: numbers of the samples; sample i has map ``i // images_per_map``.
         model, settings, device: what draws the maps, for ``joint`` and ``layout``.
-        rare_share: share of the ground below which a class is rare.
+        rare_share: share of the ground below which a class is rare; rare_floor: below which it is too rare.
 
     Returns:
         One row per sample: ``condition`` (chip id, and what was done to its map), ``condition_transform``
@@ -67,7 +68,7 @@ def give_maps(
         rows = _drawn(kind, wanted, generator, model, settings, device)
     else:
         table = chips[["chip_id", "mask"]].sort_values("chip_id", ignore_index=True)
-        rows = _edited(kind, wanted, generator, table, rare_share)
+        rows = _edited(kind, wanted, generator, table, (rare_share, rare_floor))
     given = dict(zip(wanted, rows, strict=True))
     return pd.DataFrame([given[number] for number in numbers], columns=COLUMNS)
 
@@ -80,14 +81,14 @@ def warp_map(labels: np.ndarray, degrees: float, zoom: float) -> np.ndarray:
 
 
 def _edited(
-    kind: str, numbers: list[int], generator: str, table: pd.DataFrame, rare_share: float
+    kind: str, numbers: list[int], generator: str, table: pd.DataFrame, rare: tuple[float, float]
 ) -> list[Row]:
     edits: dict[str, Callable[..., tuple[str, np.ndarray]]] = {"transformed": _warp, "rare": _enrich}
     if kind != "training" and kind not in edits:
         raise GroundsynthError(
             f"layouts '{kind}' do not exist; choose one of training, {', '.join(edits)}, joint, layout"
         )
-    donors = _donors(table, rare_share) if kind == "rare" else {}
+    donors = _donors(table, rare) if kind == "rare" else {}
     rows = []
     for number in numbers:
         draw = rng("layout", generator, number)
@@ -105,12 +106,12 @@ def _warp(labels, draw: np.random.Generator, *_) -> tuple[str, np.ndarray]:
     return f" turned {degrees:.0f}° scaled {zoom:.2f}", warp_map(labels, degrees, zoom)
 
 
-def _donors(table: pd.DataFrame, rare_share: float) -> dict[int, np.ndarray]:
+def _donors(table: pd.DataFrame, rare: tuple[float, float]) -> dict[int, np.ndarray]:
     """Return for each rare class the rows whose map holds an object of it."""
-    found = chips_with_objects(np.stack(table["mask"]), rare_share)
+    found = chips_with_objects(np.stack(table["mask"]), *rare)
     if not found:
         raise GroundsynthError(
-            f"layouts 'rare': no class covers less than {100 * rare_share:g} % of the training maps with a patch of "
+            f"layouts 'rare': no class covers less than {100 * rare[0]:g} % of the training maps with a patch of "
             f"{LEAST_PIXELS} pixels; raise generate.rare_share, or choose other generate.layouts"
         )
     return found
