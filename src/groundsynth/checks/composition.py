@@ -4,7 +4,7 @@ A set can agree with its maps chip by chip and still show another country. Three
 against those of real maps: the shares of the classes, the sizes of their connected patches, and the pairs
 of classes that share a border. Jensen and Shannon's distance (base 2: 0 = alike, 1 = nothing in common)
 compares the mixtures; Wasserstein's distance compares how shares spread over chips (in shares of a chip)
-and how large patches are (in octaves of pixels). The floor is real ground against *other* real ground: two
+and how large patches are (in octaves of pixels). Real ground against *other* real ground gives the scale: two
 halves of the real blocks, which share no pixel.
 """
 
@@ -122,7 +122,8 @@ MEASURES: dict[tuple[str, str], Callable[[Composition, Composition], float]] = {
 def composition_rows(study: str, sets: dict[str, Composition], real: Composition) -> list[dict]:
     """Return every distance of every set to real maps as metric rows; system ``real`` is the floor.
 
-    The interval resamples the units of both sides together.
+    The range is over resamples of the units of both sides together. Resampling adds distance, for a sample of a set
+    lies further from another than the set does, so the range begins no higher than the value.
 
     Args:
         sets: by system; real: real chips, whose units are blocks.
@@ -136,8 +137,10 @@ def composition_rows(study: str, sets: dict[str, Composition], real: Composition
             rows.append(metric_row(study, STAGE, metric, float(np.nanmean(floor)), **about))
         for system, found in sets.items():
             low, high = _interval(measure, found, real, metric, of, system)
+            value = measure(found, real)
+            low = low if low is None or np.isnan(value) else min(low, value)
             about = dict(system=system, regime=of, low=low, high=high, n=len(found.shares))
-            rows.append(metric_row(study, STAGE, metric, measure(found, real), **about))
+            rows.append(metric_row(study, STAGE, metric, value, **about))
     return rows
 
 

@@ -109,7 +109,7 @@ def plot_spectra(sets: dict[str, np.ndarray]) -> Figure:
 
 
 def plot_distances(metrics: pd.DataFrame) -> Figure:
-    """Draw the kernel distance of each system to held-out real chips, with the floor and the noise.
+    """Draw the kernel distance of each system to held-out real chips, beside training chips and the noise.
 
     Args:
         metrics: rows ``kid`` of the table of numbers (``regime`` names the feature space).
@@ -123,9 +123,7 @@ def plot_distances(metrics: pd.DataFrame) -> Figure:
         position = np.arange(len(part))[::-1]
         ax.barh(position, part["value"], color=[set_colour(key) for key in keys], height=0.6)
         ax.hlines(position, part["low"], part["high"], color="black", lw=1.2)
-        ax.set_yticks(
-            position, ["real, training (floor)" if key == "real" else set_name(key) for key in keys]
-        )
+        ax.set_yticks(position, ["real, training" if key == "real" else set_name(key) for key in keys])
         ax.set(xlabel="kernel distance to held-out real chips", title=space.replace("features=", ""))
         ax.axvline(0, color="black", lw=0.8)
         ax.grid(axis="y", visible=False)
@@ -206,7 +204,11 @@ def plot_certificates(
     for i, row in enumerate(table.itertuples()):
         column = axes[:, i]
         _picture(column[0], images[i], f"{row.rank}\n{row.system}")
-        _picture(column[1], colour_map(maps[i]))
+        if row.system == "image":  # it came without a map; the labeller's stands below
+            column[1].set_axis_off()
+            column[1].text(0.5, 0.5, "none", ha="center", va="center", fontsize=8)
+        else:
+            _picture(column[1], colour_map(maps[i]))
         _picture(column[2], colour_map(readings[i]))
         column[3].set_axis_off()
         good = row.verdict == "keep"
@@ -230,16 +232,20 @@ def plot_certificates(
 def rank_rows(table: pd.DataFrame, each: int) -> pd.DataFrame:
     """Return the best, middle and worst ``each`` chips by rank over all criteria, named in ``rank``.
 
-    A chip's rank is the mean of its percentiles over the criteria, the better the higher.
+    A chip's rank is the mean of its percentiles over the criteria, the better the higher. Where chips were dropped,
+    those that fell furthest take the place of the worst: one bad criterion drops a chip, whatever its mean.
     """
     percentiles = [table[c.column].rank(pct=True, ascending=not c.at_most) for c in measured_criteria(table)]
     order = table.assign(score=pd.concat(percentiles, axis=1).mean(axis=1)).sort_values(
         "score", ascending=False, kind="stable"
     )
-    n = len(order)
-    each = max(1, min(each, n // 3)) if n >= 3 else n
-    start = (n - each) // 2
-    parts = {"best": order.head(each)}
-    if n >= 3:
-        parts |= {"median": order.iloc[start : start + each], "worst": order.tail(each)}
+    n, dropped = len(order), order[order["verdict"] != "keep"]
+    if n < 3:
+        return order.assign(rank="best")
+    each = max(1, min(each, n // 3))
+    kept = order.drop(dropped.index)
+    rest = kept if len(kept) >= 2 * each else order
+    start = (len(rest) - each) // 2
+    parts = {"best": rest.head(each), "median": rest.iloc[start : start + each]}
+    parts |= {"dropped": dropped.tail(each)} if len(dropped) else {"worst": order.tail(each)}
     return pd.concat([part.assign(rank=name) for name, part in parts.items()])

@@ -29,7 +29,8 @@ def caption_findings(metrics: pd.DataFrame) -> str:
     """Return the findings of stage 05 as a Markdown list, from its metrics table."""
     name = next(row.arm for row in metrics.itertuples() if row.metric == "claim_precision")
     constant = _rows(metrics, metric="dominance_balanced_accuracy", system="real", arm="constant").iloc[0]
-    metrics = _rows(metrics, arm=name)
+    writers = list(dict.fromkeys(_rows(metrics, metric="duplicate_rate")["arm"]))
+    everything, metrics = metrics, _rows(metrics, arm=name)
     real = _rows(metrics, system="real")
     truth, share = (_rows(real, metric=name).iloc[0] for name in ("claim_precision", "share_error_pp"))
     recall = _rows(real, metric="claim_recall").iloc[0]
@@ -41,25 +42,60 @@ def caption_findings(metrics: pd.DataFrame) -> str:
         f"Stated shares are off by {share['value']:.1f} percentage points on average: the price of words.",
         f"Naming the dominant class is right in {writer['value']:.0%} of cases averaged over classes; always "
         f"giving the commonest answer reaches {constant['value']:.0%}.",
-        f"Captions that repeat another word for word: {_each(_rows(metrics, metric='duplicate_rate'), True)}; "
-        "that nearly do: "
-        f"{_each(_rows(metrics, metric='near_duplicate_rate'), True)}; that say the same in other words too: "
-        f"{_each(_rows(metrics, metric='claim_duplicate_rate'), True)}.",
     ]
+    lines += [_repeats(writer, _rows(everything, arm=writer)) for writer in writers]
+    lines += _looking(everything)
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _repeats(writer: str, metrics: pd.DataFrame) -> str:
+    """Return how often a writer's captions repeat each other."""
+    return (
+        f"Captions of `{writer}` that repeat another word for word: {_each(_rows(metrics, metric='duplicate_rate'), True)}; "
+        f"that nearly do: {_each(_rows(metrics, metric='near_duplicate_rate'), True)}; that say the same in other words "
+        f"too: {_each(_rows(metrics, metric='claim_duplicate_rate'), True)}."
+    )
+
+
+def _looking(metrics: pd.DataFrame) -> list[str]:
+    """Return whether the captioner looks: held-out chips with their own image, and with another block's."""
+    unseen = _rows(metrics, regime="against=map;held-out", system="real")
+    parts = []
+    for metric, words in (
+        ("claim_precision", "claims that hold"),
+        ("dominance_balanced_accuracy", "the dominant class"),
+        ("position_accuracy", "places"),
+    ):
+        pair = [_rows(unseen, metric=metric, arm=arm) for arm in ("captioner", "shuffled_image")]
+        if all(len(rows) for rows in pair):
+            parts.append(f"{words} {number(pair[0].iloc[0], True)}, against {number(pair[1].iloc[0], True)}")
+    if not parts:
+        return []
+    return [f"Does the captioner look? Of held-out chips, against another block's image: {'; '.join(parts)}."]
 
 
 def _distance_line(space: str, rows: pd.DataFrame) -> str:
     """Return kernel distances beside the noise's; as parts of it only where the noise itself is told from real."""
     noise = rows[rows["arm"] == "spectrum_matched_noise"].iloc[0]
-    parts = []
-    for _, row in rows[rows["arm"] == ""].iterrows():
-        share = f" ({row['value'] / noise['value']:.2f} of the noise's)" if noise["low"] > 0 else ""
+    parts, found = [], rows[rows["arm"] == ""]
+    for _, row in found.iterrows():
+        share = f" ({row['value'] / noise['value']:.2g} of the noise's)" if noise["low"] > 0 else ""
         parts.append(f"`{row['system']}` {row['value']:.3g}{share}")
     return (
         f"Kernel distance to held-out real chips, {space}: spectrum-matched noise {noise['value']:.3g}, "
-        f"{', '.join(parts)}; `real` is the floor (n = {noise['n']} on each side)."
+        f"{', '.join(parts)} (n = {noise['n']} on each side); `real` are training chips, for scale"
+        f"{_beyond(found, lower=True)}."
     )
+
+
+def _beyond(rows: pd.DataFrame, lower: bool) -> str:
+    """Return which systems are nearer to held-out ground than real training chips are."""
+    real = rows[rows["system"] == "real"]
+    if real.empty:
+        return ""
+    made, scale = rows[rows["system"] != "real"], real["value"].iloc[0]
+    passed = made[made["value"] < scale] if lower else made[made["value"] > scale]
+    return f", which {', '.join(f'`{name}`' for name in passed['system'])} pass" if len(passed) else ""
 
 
 def _parser_lines(metrics: pd.DataFrame) -> list[str]:
@@ -77,12 +113,13 @@ def _coverage_lines(metrics: pd.DataFrame) -> list[str]:
     lines = []
     for space, rows in _rows(metrics, metric="coverage", arm="").groupby("regime", sort=False):
         lines.append(
-            f"Share of held-out real ground that is covered, {space}: {_each(rows, True)}; `real` is the ceiling."
+            f"Share of held-out real ground that is covered, {space}: {_each(rows, True)}; `real` are "
+            f"training chips, for scale{_beyond(rows, lower=False)}."
         )
     for of, rows in _rows(metrics, metric="composition_js").groupby("regime", sort=False):
         lines.append(
             f"Distance in composition from real maps (0 alike, 1 nothing in common), {of}: {_each(rows)}; "
-            "`real` is the floor."
+            f"`real` is real ground from other real ground, for scale{_beyond(rows, lower=True)}."
         )
     return lines
 

@@ -241,7 +241,7 @@ def realism(metrics: pd.DataFrame) -> Drawn:
         place.set_ylabel(label)
     return figure, (
         "How far synthetic images lie from held-out real ones; lower is better. Kernel distance "
-        f"(n = {_whole(kid, 'n')} chips a side): 'real' is the floor that training chips reach, noise has "
+        f"(n = {_whole(kid, 'n')} chips a side): 'real' is what training chips reach, noise has "
         "the real spectrum and no structure; bars: 95 % range over random halves. Power spectrum: error "
         "of the energy at each scale, without an interval. Realism is not worth: see the benchmark."
     )
