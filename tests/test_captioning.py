@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,7 +31,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.models.captioner import CaptionerShape
 from groundsynth.models.captioner_training import CaptionerTraining
 from groundsynth.models.segmenter import Training, build_segmenter, make_pool, save_segmenter
-from groundsynth.report.captioning_figures import captioning_findings
+from groundsynth.report.captioning_figures import captioner_curves, captioning_findings
 
 CPU = torch.device("cpu")
 ARMS = ["real", "synthetic:joint", "real+joint"]
@@ -248,6 +249,14 @@ def test_sums_add_up_to_the_captions(data):
     assert sums.shape[:4] == (2, 1, 3, 1)
     assert sums[0, 0, :, 0, 0].tolist() == [8, 8, 8]
     assert sums[0, 0, :, 0, 1].sum() == table.loc[table["arm"] == "real", "true"].sum()
+
+
+def test_curves_of_one_system_are_told_apart_without_colour():
+    rows = [("words", arm, 0, step, 0.5) for arm in ARMS for step in (1, 2)]
+    figure = captioner_curves(pd.DataFrame(rows, columns=["style", "arm", "seed", "step", "val_f1"]))
+    looks = {(line.get_marker(), line.get_linestyle()) for line in figure.axes[0].lines}
+    plt.close(figure)
+    assert len(looks) == len(ARMS)
 
 
 @pytest.mark.parametrize(("low", "high", "blind"), [(-0.1, 0.1, True), (0.0, 0.0, True), (-0.4, -0.2, False)])

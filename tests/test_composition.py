@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from groundsynth.checks.composition import (
     shares_js,
     shares_wasserstein,
 )
+from groundsynth.report.evidence_figures import plot_composition
 
 MEASURES = (shares_js, borders_js, patches_js, shares_wasserstein, patches_wasserstein)
 
@@ -81,3 +83,11 @@ def test_one_block_has_no_scale():
     one = compose(np.zeros((3, 8, 8), np.uint8), np.zeros(3))
     systems = {row["system"] for row in composition_rows("smoke", {"joint": one}, one)}
     assert systems == {"joint"}
+
+
+def test_borders_are_drawn_with_a_scale_also_where_there_are_none():
+    for sets in ({"real": halves(0, 4), "joint": halves(0, 6)}, {"real": halves(2, 2)}):
+        figure = plot_composition(sets)
+        assert [axes.get_ylabel() for axes in figure.axes][-1] == "share of all borders"
+        figure.draw_without_rendering()
+        plt.close(figure)

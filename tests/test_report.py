@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,9 +15,11 @@ from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_table, write_
 from groundsynth.config import load_study, validate_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.report import captioning_figures, report_figures, tables
+from groundsynth.report.grounding_figures import plot_distances
 from groundsynth.report.measurements import MEASUREMENTS
 from groundsynth.report.provenance import config_hash, find_config, provenance
 from groundsynth.report.style import plt
+from groundsynth.systems import SYSTEMS_OF
 
 
 @pytest.fixture
@@ -293,6 +296,11 @@ def test_verdicts_count_what_the_certificates_say(results):
     plt.close(figure)
     assert widths == pytest.approx([5 / 6] * 4)
     assert "joint 6" in caption
+    assert "real" not in caption.partition("Kept,")[2]
+    kept = pd.DataFrame([metric_row("s", "06_ground", "keep_rate", 0.9, system=s) for s in ("real", "joint")])
+    figure, caption = report_figures.verdicts(certificates, kept)
+    plt.close(figure)
+    assert "over chips: joint 90. Of real windows of the test blocks, which have no bar, 90." in caption
     with pytest.raises(GroundsynthError, match="06_ground"):
         report_figures.verdicts(report_figures.read_certificates(results, [7]), frame())
 
@@ -301,6 +309,17 @@ def test_cost_shows_measured_minutes(results):
     figure, caption = report_figures.cost(tables.minutes_table(smoke(), gathered()))
     plt.close(figure)
     assert "over 11 notebooks: 5.5 of 5.3 planned" in caption
+    assert "not known yet: 09_report." in caption
+
+
+def test_cost_without_gaps_says_nothing_of_them():
+    rows = [{"stage": "a", "planned": 1.0, "measured": 2.0, "notebooks": 1, "peak_rss_mb": 9.0}]
+    figure, caption = report_figures.cost(pd.DataFrame(rows))
+    legend, box = figure.legends[0], figure.axes[0].get_window_extent()
+    figure.draw_without_rendering()
+    assert not legend.get_window_extent().overlaps(box)
+    assert "not known" not in caption
+    plt.close(figure)
 
 
 def test_random_pairs_are_the_same_again_and_labelled_where_there_is_no_map(results):
@@ -325,6 +344,32 @@ def test_a_figure_without_inputs_is_copied_from_the_published_study(results, tmp
     save_figure(figure, source, caption)
     assert report_figures.draw(report_figures.pairs_figure, *missing, path=target, instead=source)
     assert read_caption(target) == caption
+
+
+def test_the_pairs_say_where_each_map_comes_from():
+    blank = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4, 4), np.uint8)
+    figure, caption = report_figures.side_by_side(dict.fromkeys(("real", "text"), blank))
+    plt.close(figure)
+    assert (
+        "the reference map (real), made with the image for what was asked in words or shares (text)."
+        in caption
+    )
+    assert set(report_figures.MAP_OF) == {"real", *(s for drawn in SYSTEMS_OF.values() for s in drawn)}
+
+
+def test_a_distance_that_hides_the_others_is_drawn_in_steps_of_ten():
+    def rows(largest):
+        values = {"real": 0.5, "joint": 1.5, "text": -0.1, "": largest}
+        made = [metric_row("s", "06_ground", "kid", v, system=k, arm="noise" * (not k), low=v, high=v, n=8)
+                for k, v in values.items()]  # fmt: skip
+        return pd.DataFrame(made)
+
+    for largest, scale in ((700.0, "symlog"), (5.0, "linear")):
+        figure, _ = report_figures.realism(rows(largest))
+        below = plot_distances(rows(largest))
+        assert figure.axes[0].get_yscale() == below.axes[0].get_xscale() == scale
+        assert ("steps of ten" in figure.axes[0].get_ylabel()) == (scale == "symlog")
+        plt.close("all")
 
 
 def test_config_hash_changes_with_any_setting_also_a_default(results):
@@ -381,4 +426,4 @@ def test_what_is_not_pooled_is_drawn_of_one_fold():
     figure, caption = captioning_figures.report_scores(tables.of_fold(pd.DataFrame(rows), 3))
     dots = [line.get_xdata()[0] for axis in figure.axes for line in axis.lines if len(line.get_xdata()) == 1]
     assert dots == [0.4] * len(captioning_figures.PANELS)
-    assert "n = 7 blocks, 1 seeds" in caption
+    assert "n = 7 blocks, 1 seed)" in caption

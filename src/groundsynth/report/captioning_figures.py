@@ -10,7 +10,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.report.benchmark_figures import MARKS, arm_kind
 from groundsynth.report.caption_table import captions_side_by_side
 from groundsynth.report.style import system_colour
-from groundsynth.report.tables import interval, pick, reading
+from groundsynth.report.tables import counted, interval, pick, reading
 
 PANELS = {
     "cider": "CIDEr-D",
@@ -19,6 +19,7 @@ PANELS = {
     "dominance_balanced_accuracy": "dominant class,\nbalanced accuracy",
 }
 CONTROL = "#8c8c8c"
+LINES = ("-", "--", ":", "-.")  # of curves that share a colour
 STAGE = "08_benchmark_captioning"
 TITLES = {
     "bleu4": "BLEU-4", "rouge_l": "ROUGE-L", "cider": "CIDEr-D", "meteor": "METEOR",
@@ -70,7 +71,7 @@ def report_scores(metrics: pd.DataFrame) -> tuple[Figure, str]:
     return caption_score_panels(rows, style), (
         "Captioners by what they were trained on: words shared with references (CIDEr-D), and claims held against the "
         f"map, on real test chips; shares printed in {style}. 95 % intervals over blocks × seeds (n = "
-        f"{' or '.join(map(str, blocks))} blocks, {' or '.join(map(str, seeds))} seeds). Crosses: the constant answer, "
+        f"{' or '.join(map(str, blocks))} blocks, {counted(' or '.join(map(str, seeds)), 'seed')}). Crosses: the constant answer, "
         "and arm real shown another block's image."
     )
 
@@ -91,13 +92,22 @@ def captioning_table(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def captioner_curves(history: pd.DataFrame) -> Figure:
-    """Draw validation claim F1 against the step per arm: mean over seeds, band from lowest to highest."""
+    """Draw validation claim F1 against the step per arm: mean over seeds, band from lowest to highest.
+
+    Arms of one system share its colour; mark and line tell them apart.
+    """
     figure, axis = plt.subplots(figsize=(8.5, 3.6))
+    drawn: list[str] = []
     for (style, arm), group in history.groupby(["style", "arm"], sort=False):
         curve = group.groupby("step")["val_f1"].agg(["mean", "min", "max"])
         label = arm if len(set(history["style"])) == 1 else f"{arm}, {style}"
-        axis.plot(curve.index, curve["mean"], marker="o", ms=4, color=system_colour(arm), label=label)
-        axis.fill_between(curve.index, curve["min"], curve["max"], color=system_colour(arm), alpha=0.12, lw=0)
+        colour = system_colour(arm)
+        line = LINES[drawn.count(colour) % len(LINES)]
+        axis.plot(
+            curve.index, curve["mean"], marker=MARKS[arm_kind(arm)], ms=5, ls=line, color=colour, label=label
+        )
+        axis.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.12, lw=0)
+        drawn.append(colour)
     axis.set(xlabel="optimiser step", ylabel="validation claim F1", ylim=(0, 1))
     axis.set_title("How the captioners learn")
     axis.legend(fontsize=9)
@@ -128,7 +138,7 @@ def captioning_findings(metrics: pd.DataFrame) -> str:
         lines.append(
             f"- `real`, {regime.replace('=', ' ')}: CIDEr-D {interval(real['cider'], digits=2)}, claim precision "
             f"{interval(real['claim_precision'], digits=2)}, claim recall {interval(real['claim_recall'], digits=2)} "
-            f"(n = {real['cider']['n']} blocks, {real['cider']['seeds']} seeds)."
+            f"(n = {real['cider']['n']} blocks, {counted(real['cider']['seeds'], 'seed')})."
         )
         for _, row in pick(rows, "delta_claim_precision").iterrows():
             cider = pick(rows, "delta_cider", arm=row["arm"])

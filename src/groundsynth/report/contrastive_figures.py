@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from groundsynth.report.style import system_colour
-from groundsynth.report.tables import interval
+from groundsynth.report.tables import counted, interval
 
 LETTERS = 36  # of a line of a caption under its image
 
@@ -81,7 +81,7 @@ def gains_caption(metrics: pd.DataFrame, measure: str = "retrieval_recall_at_10"
     row = metrics[(metrics["metric"] == measure) & (metrics["arm"] == "real")]
     row = row[row["regime"].str.split(";").str[0] == f"split={split}"].iloc[0]
     return (
-        f"Image–text models trained at equal steps, {row['seeds']} seeds each, tested on {row['n']} overlapping windows of "
+        f"Image–text models trained at equal steps, {counted(row['seeds'], 'seed')} each, tested on {row['n']} overlapping windows of "
         f"real ground (split {split}): {measure.replace('_', ' ')} of real pairs alone is {interval(row)}; shown is what "
         "other training sets change, 95 % intervals over blocks × seeds, paired."
     )

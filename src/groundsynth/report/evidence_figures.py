@@ -192,14 +192,18 @@ def plot_composition(sets: dict[str, Composition]) -> Figure:
     right.set(xlabel="pixels of a patch (octave)", ylabel="share of the area", title="patch sizes")
     tables = {name: border_table(found) for name, found in sets.items()}
     highest = max(table.to_numpy().max() for table in tables.values())
-    for ax, (name, table) in zip(lower.subplots(1, len(sets), squeeze=False)[0], tables.items(), strict=True):
-        ax.imshow(table, cmap="Blues", vmin=0, vmax=highest)
+    places = lower.subplots(1, len(sets), squeeze=False)[0]
+    for ax, (name, table) in zip(places, tables.items(), strict=True):
+        shades = ax.imshow(table, cmap="Blues", vmin=0, vmax=highest)
         ax.set_title(f"borders: {name}", fontsize=9)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_ticks(range(len(CLASSES)), [c[:5] for c in CLASSES], fontsize=6)
         for tick, colour in zip(ax.get_yticklabels(), COLOURS, strict=True):
             tick.set_color([v / 255 * 0.8 for v in colour])
         ax.grid(visible=False)
+    scale = lower.colorbar(shades, ax=places, aspect=12, format="{x:.0%}")
+    scale.set_label("share of all borders", fontsize=8)
+    scale.ax.tick_params(labelsize=7)
     return figure
 
 

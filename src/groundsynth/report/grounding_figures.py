@@ -15,7 +15,7 @@ from groundsynth.checks.claims import FALSE, TRUE, UNKNOWN, check_caption
 from groundsynth.checks.memorisation import turn_and_flip
 from groundsynth.checks.spectrum import radial_power_spectrum
 from groundsynth.legend import colour_map
-from groundsynth.report.style import legend_handles, system_colour
+from groundsynth.report.style import legend_handles, spread_out, system_colour
 
 #: Okabe and Ito's blue, vermilion and grey, with a sign each for readers who see no colours
 VERDICT_STYLE = {TRUE: ("#0072b2", "✓"), FALSE: ("#d55e00", "✗"), UNKNOWN: ("#767676", "–")}
@@ -125,6 +125,7 @@ def plot_distances(metrics: pd.DataFrame) -> Figure:
         ax.hlines(position, part["low"], part["high"], color="black", lw=1.2)
         ax.set_yticks(position, ["real, training" if key == "real" else set_name(key) for key in keys])
         ax.set(xlabel="kernel distance to held-out real chips", title=space.replace("features=", ""))
+        spread_out(ax, "x", part["value"])
         ax.axvline(0, color="black", lw=0.8)
         ax.grid(axis="y", visible=False)
     return figure
@@ -177,7 +178,7 @@ def plot_nearest(distances: dict[str, np.ndarray], threshold: float) -> Figure:
     Args:
         distances: (n,) by system, ``held_out`` and ``planted``; threshold: lowest distance kept.
     """
-    figure, ax = plt.subplots(figsize=(8.5, 3.4))
+    figure, ax = plt.subplots(figsize=(9.6, 3.4))
     names = {"held_out": "real, held out", "planted": "planted copies"}
     for name, values in distances.items():
         colour = "#111111" if name == "planted" else set_colour(name)
@@ -186,7 +187,7 @@ def plot_nearest(distances: dict[str, np.ndarray], threshold: float) -> Figure:
     ax.axvline(threshold, color="black", lw=1, ls="--")
     ax.text(threshold, 1.02, "kept from here", ha="left", va="bottom", fontsize=8)
     ax.set(xlabel="1 - correlation with the nearest training window", ylabel="share of chips")
-    ax.legend(loc="upper left", fontsize=9)
+    figure.legend(loc="outside right center", fontsize=9)
     return figure
 
 

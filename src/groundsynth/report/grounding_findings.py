@@ -4,6 +4,40 @@ from __future__ import annotations
 
 import pandas as pd
 
+#: parts of the column ``regime`` as a sentence has them
+REGIMES = {
+    "split=val+hidden": "validation and hidden blocks",
+    "split=test": "test blocks",
+    "score=contrastive": "by the image–text model",
+    "against=held_out": "held-out",
+    "against=train": "training",
+    "features=labeller": "in the labeller's features",
+    "features=scattering": "in scattering coefficients",
+    "features=pretrained": "in a pretrained network's features",
+    "space=pixels": "by the nearest window",
+    "space=patches": "by the nearest patch",
+    "space=features": "by the labeller's features",
+    "of=class_shares": "by class shares",
+    "of=borders": "by borders between classes",
+    "of=patches": "by sizes of patches",
+}
+
+
+def in_words(regime: str) -> str:
+    """Return a regime as a sentence has it; a part without words of its own loses its signs.
+
+    >>> in_words("score=contrastive;split=test"), in_words("fold=3")
+    ('by the image–text model, test blocks', 'fold 3')
+    """
+    parts = [part for part in regime.split(";") if part]
+    return ", ".join(REGIMES.get(part, part.replace("=", " ").replace("_", " ")) for part in parts)
+
+
+def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with a column ``name``: the system, and in brackets its regime in words."""
+    pairs = zip(rows["system"], rows["regime"], strict=True)
+    return rows.assign(name=[f"{name} ({in_words(regime)})" if regime else name for name, regime in pairs])
+
 
 def _rows(metrics: pd.DataFrame, **wanted: str) -> pd.DataFrame:
     rows = metrics
@@ -133,29 +167,26 @@ def ground_findings(metrics: pd.DataFrame) -> str:
         ("matched_swap", "its own map from one with nearly the same shares"),
         ("shuffled_caption", "its own caption from another's, by its own map"),
     ):
-        rows = _rows(auc, arm=arm)
-        rows = rows.assign(name=(rows["system"] + " " + rows["regime"]).str.strip())
+        rows = _named(_rows(auc, arm=arm))
         lines.append(f"Telling a sample's {words.removeprefix('its ')}: AUC {_each(rows, name='name')}.")
     seen = _rows(metrics, metric="check_auc", arm="shuffled_caption")
     seen = seen[seen["regime"].str.endswith("check=caption_of_image")]
-    seen = seen.assign(
-        name=(seen["system"] + " " + seen["regime"].str.split("check").str[0].str.strip(";")).str.strip()
-    )
+    seen = _named(seen.assign(regime=seen["regime"].str.split("check").str[0].str.strip(";")))
     if len(seen):
         lines.append(f"The same by the image alone, which is harder: AUC {_each(seen, name='name')}.")
     spectrum = _rows(metrics, metric="power_spectrum_error", arm="")
     for regime, rows in spectrum.groupby("regime", sort=False):
         lines.append(
-            f"The power spectrum is off by {_each(rows, True)}, {regime.replace('_', ' ')} real chips."
+            f"The power spectrum is off by {_each(rows, True)}, against {in_words(regime)} real chips."
         )
     kid = _rows(metrics, metric="kid")
     for space, rows in kid.groupby("regime", sort=False):
-        lines.append(_distance_line(space, rows))
+        lines.append(_distance_line(in_words(space), rows))
     for arm, words in (("planted_copy", "Planted copies"), ("patch_copy", "Collages of training patches")):
-        planted = _rows(auc, arm=arm, system="real").assign(name=lambda t: t["regime"])
+        planted = _rows(auc, arm=arm, system="real").assign(name=lambda t: t["regime"].map(in_words))
         if len(planted):
             lines.append(f"{words} are told from real windows with AUC {_each(planted, name='name')}.")
-    lines += _coverage_lines(metrics)
+    lines += _coverage_lines(metrics.assign(regime=metrics["regime"].map(in_words)))
     keep, drop = _rows(metrics, metric="keep_rate"), _rows(metrics, metric="drop_rate")
     lines.append(f"Certificates keep {_each(keep, True)}; `real` are windows of the test blocks.")
     faults = drop[drop["arm"] != ""]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from groundsynth.legend import CLASSES
 from groundsynth.report.style import CLASS_COLOURS, system_colour
-from groundsynth.report.tables import interval
+from groundsynth.report.tables import counted, interval
 
 
 def _parts(metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
@@ -51,7 +51,7 @@ def comparison_caption(metrics: pd.DataFrame) -> str:
     absent = ", ".join(classes.index[classes["value"].isna()]) or "none"
     scores = ", ".join(f"{name} {interval(row)}" for name, row in val.iterrows())
     return (
-        f"Labellers trained on the training blocks, {val['seeds'].iloc[0]} seeds each, {val['n'].iloc[0]} "
+        f"Labellers trained on the training blocks, {counted(val['seeds'].iloc[0], 'seed')} each, {val['n'].iloc[0]} "
         "validation "
         f"blocks, mIoU over the primary classes with 95 % intervals over blocks × seeds: {scores}. The best, "
         f"{test['architecture']} (orange), was tested once: {interval(test)} on {test['n']} test blocks; right, "

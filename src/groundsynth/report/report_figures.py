@@ -18,8 +18,15 @@ from groundsynth.arm_names import arm_parts
 from groundsynth.artifacts import atomic_path, read_chips, read_table
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import colour_map
-from groundsynth.report.style import SYSTEM_COLOURS, legend_handles, save_figure, show_figure, system_colour
-from groundsynth.report.tables import headline, interval, order_arms, pick
+from groundsynth.report.style import (
+    SYSTEM_COLOURS,
+    legend_handles,
+    save_figure,
+    show_figure,
+    spread_out,
+    system_colour,
+)
+from groundsynth.report.tables import counted, headline, interval, order_arms, pick
 from groundsynth.seeds import rng
 from groundsynth.systems import drawn_pairs
 
@@ -27,6 +34,16 @@ Drawn = tuple[Figure, str]
 MOST_ARMS = 16  # that a figure with a point for each arm and class can hold
 # what a check must tell from the truth, and what obedience is measured with
 CONTROLS = ("swapped_map", "matched_swap", "shuffled_caption", "planted_copy")
+#: where the map beside an image comes from, by system
+MAP_OF = {
+    "real": "the reference map",
+    "joint": "made with the image",
+    "mask": "given to the generator",
+    "image": "read from the image by the labeller",
+    "text": "made with the image for what was asked in words or shares",
+    "spade": "given to the generator",
+    "joint_gan": "made with the image",
+}
 OBEDIENCE = {"mask_obedience_ratio": "own maps", "mask_obedience_swapped": "each other's\nmaps"}
 
 
@@ -115,7 +132,7 @@ def forest(metrics: pd.DataFrame) -> Drawn:
     return figure, (
         "Change of a segmenter's mIoU over the primary classes against training on real chips alone, same "
         "optimiser steps and augmentation. Dots: mean; bars: 95 % interval (Student's) over test blocks and "
-        f"seeds (n = {_whole(rows, 'n')} blocks, {_whole(rows, 'seeds')} seeds). Filled: real and synthetic "
+        f"seeds (n = {_whole(rows, 'n')} blocks, {counted(_whole(rows, 'seeds'), 'seed')}). Filled: real and synthetic "
         "together; hollow: synthetic only. An interval that crosses 0 shows no difference."
     )
 
@@ -145,11 +162,11 @@ def iou_by_class(metrics: pd.DataFrame) -> Drawn:
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     absent = [name for name in share.index if name not in order]
     pooled = rows["regime"].str.contains("folds=").any()  # over blocks, and n counts them
-    counted = "test blocks of all folds" if pooled else "labelled test pixels"
+    unit = "test blocks of all folds" if pooled else "labelled test pixels"
     return figure, (
         "Intersection over union per class and arm; below each class its share of the labelled training pixels "
-        f"and n, its {counted}. Bars: 95 % bootstrap intervals over test blocks and "
-        f"{_whole(rows, 'seeds')} seeds where measured. Squares: real chips only; hollow: synthetic only. "
+        f"and n, its {unit}. Bars: 95 % bootstrap intervals over test blocks and "
+        f"{counted(_whole(rows, 'seeds'), 'seed')} where measured. Squares: real chips only; hollow: synthetic only. "
         f"{('Not in the test blocks: ' + ', '.join(absent) + '.') if absent else ''}"
         f"{f' {len(arms)} of {len(every)} arms; the others are in metrics.csv.' if arms != every else ''}"
     )
@@ -239,6 +256,7 @@ def realism(metrics: pd.DataFrame) -> Drawn:
         _realism_bars(place, rows)
         place.set_title(title, fontsize=11)
         place.set_ylabel(label)
+        spread_out(place, "y", rows["value"])
     return figure, (
         "How far synthetic images lie from held-out real ones; lower is better. Kernel distance "
         f"(n = {_whole(kid, 'n')} chips a side): 'real' is what training chips reach, noise has "
@@ -285,13 +303,15 @@ def verdicts(certificate: pd.DataFrame, metrics: pd.DataFrame) -> Drawn:
     axes.grid(axis="y", visible=False)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     counts = ", ".join(f"{system} {n}" for system, n in certificate["system"].value_counts().items())
-    kept = [
-        f"{row['system']} {interval(row, 100, 0)}" for _, row in pick(metrics, "keep_rate", arm="").iterrows()
-    ]
+    kept = {row["system"]: interval(row, 100, 0) for _, row in pick(metrics, "keep_rate", arm="").iterrows()}
+    listed = ", ".join(f"{name} {share}" for name, share in kept.items() if name != "real")
+    real = (
+        f" Of real windows of the test blocks, which have no bar, {kept['real']}." if "real" in kept else ""
+    )
     return figure, (
         "Certificates: share of synthetic chips kept, and of those dropped for each first reason "
         f"(n = {counts} chips). Thresholds come from real validation ground, never from synthetic chips. "
-        f"Kept, in per cent with 95 % intervals over chips: {', '.join(kept) or 'not measured'}."
+        f"Kept, in per cent with 95 % intervals over chips: {listed or 'not measured'}.{real}"
     )
 
 
@@ -317,11 +337,13 @@ def cost(minutes: pd.DataFrame) -> Drawn:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set(xlabel="minutes of wall time", title="Cost")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
+    untimed = ", ".join(minutes.loc[minutes["measured"].isna(), "stage"])
     return figure, (
         f"Wall time per stage, measured beside planned, over {int(rows['notebooks'].sum())} notebooks: "
         f"{rows['measured'].sum():.1f} of {rows['planned'].sum():.1f} planned minutes. Highest memory of a "
         f"stage: {rows['peak_rss_mb'].max() / 1024:.1f} GiB (whole process tree). Single measurement."
+        f"{f' Not in these sums, as its time is not known yet: {untimed}.' if untimed else ''}"
     )
 
 
@@ -346,10 +368,10 @@ def side_by_side(panels: dict[str, tuple[np.ndarray, np.ndarray]], columns: int 
     no_label = any((maps == 255).any() for _, maps in panels.values())
     figure.legend(handles=legend_handles(no_label), loc="outside lower center", ncols=8, fontsize=9)
     counts = ", ".join(f"{len(images)} {name}" for name, (images, _) in panels.items())
+    maps_from = ", ".join(f"{words} ({name})" for name, words in MAP_OF.items() if name in panels)
     return figure, (
-        f"Drawn at random, not chosen: {counts} chips, each image above its map. Maps: the reference map "
-        "(real), made with the image (joint), given to the generator (mask), read from the image by the "
-        "labeller (image). Real chips are of any split; they overlap where they are training chips."
+        f"Drawn at random, not chosen: {counts} chips, each image above its map. Maps: {maps_from}. "
+        "Real chips are of any split; they overlap where they are training chips."
     )
 
 

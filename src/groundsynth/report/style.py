@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,6 +25,7 @@ from groundsynth.legend import CLASSES, COLOURS, colour_map
 
 DPI = 150
 SCREEN_DPI = 96
+HIDES = 30  # times the median: a value so large leaves nothing to see of the others on an even scale
 
 CLASS_COLOURS = [to_hex([part / 255 for part in colour]) for colour in COLOURS]
 # Okabe and Ito's palette: told apart with any kind of colour vision
@@ -67,6 +69,23 @@ def system_colour(name: str) -> str:
     parts = re.split(r"[:+@]", name)
     known = [part for part in reversed(parts) if part in SYSTEM_COLOURS]
     return SYSTEM_COLOURS[known[0]] if known else "#8c8c8c"
+
+
+def spread_out(axes: plt.Axes, along: str, values: Sequence[float]) -> None:
+    """Give an axis steps of ten where the largest value would hide the others, and say so in its label.
+
+    Up to the power of ten below the median the scale stays even, so that zero and negative values have a place.
+
+    Args:
+        along: ``x`` or ``y``; values: what is drawn along it.
+    """
+    sizes = np.abs(np.asarray(values, float))
+    sizes = sizes[sizes > 0]
+    if len(sizes) == 0 or sizes.max() <= HIDES * np.median(sizes):
+        return
+    axis, scale = (axes.xaxis, axes.set_xscale) if along == "x" else (axes.yaxis, axes.set_yscale)
+    scale("symlog", linthresh=10.0 ** np.floor(np.log10(np.median(sizes))))
+    axis.set_label_text(f"{axis.get_label_text()}\nin steps of ten")
 
 
 def legend_handles(no_label: bool = False) -> list[Patch]:

@@ -240,6 +240,15 @@ def interval(row: pd.Series, scale: float = 1.0, digits: int = 3, sign: bool = F
     return f"{shown(row['value'])} [{shown(row['low'])}, {shown(row['high'])}]"
 
 
+def counted(number: int | str, name: str) -> str:
+    """Return a number with what it counts, in the plural unless it is one.
+
+    >>> counted(1, "seed"), counted("1 or 3", "seed")
+    ('1 seed', '1 or 3 seeds')
+    """
+    return f"{number} {name}" + "s" * (str(number) != "1")
+
+
 def _adds_synthetic(arm: str) -> bool:
     """Say whether an arm lays generated chips beside the real ones; classical augmentation does not."""
     return is_mixed(arm) and arm_parts(arm)["kind"] == "real+"
@@ -483,9 +492,11 @@ def readme_block(root: Path, study: str) -> str:
     n, seeds = (_whole(scores[name]) for name in ("n", "seeds"))
     minutes = pick(metrics, "stage_seconds")["value"].sum() / 60
     folds, generators = folds_of(shown)
-    units = f"n = {n}, {seeds} seeds"
+    units = f"n = {n}, {counted(seeds, 'seed')}"
     if folds > 1:
-        units += f" in each of {generators} generators, {folds} folds trained on overlapping ground"
+        units += (
+            f" in each of {counted(generators, 'generator')}, {folds} folds trained on overlapping ground"
+        )
     note = (
         "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals over "
         f"blocks and seeds ({units}). Study `{study}`, "

@@ -44,6 +44,7 @@ from groundsynth.models.training import TrainingSettings
 from groundsynth.paths import project_root, results_dir, stage_dir
 from groundsynth.report.cleaning_figures import plot_generators, plot_same_captions
 from groundsynth.report.style import save_figure
+from groundsynth.report.tables import counted
 from groundsynth.seeds import derive_seed, rng
 from groundsynth.workflow.cleaned_downstream import (
     ARMS,
@@ -239,14 +240,15 @@ def _figures(
     folder: Path, metrics: pd.DataFrame, windows: HeldOut, drawn: dict[str, Arrays], study: Study, wanted: Wanted
 ) -> None:  # fmt: skip
     steps = wanted.steps or study.generator.steps
+    seeds = counted(len(wanted.seeds), "seed")
     save_figure(
         plot_generators(metrics),
         folder / "cleaned_training.png",
-        f"Generators of system 'text', {steps} steps and {len(wanted.seeds)} seeds each, that learned from real pairs of "
+        f"Generators of system 'text', {steps} steps and {seeds} each, that learned from real pairs of "
         f"which {wanted.rate:.0%} had a wrong caption (uncleaned), from what cleaning left of them, and from as many "
         f"dropped at random; all asked for the captions of the same {len(windows.captions)} validation windows. "
         "Differences of cleaned to the others; bars: 95 % intervals over blocks and seeds of training, paired, and for "
-        f"distances over random halves and seeds; {len(wanted.seeds)} seeds say little about another training. The "
+        f"distances over random halves and seeds; another training may differ by more than {seeds} can show. The "
         f"segmenters learned from {wanted.downstream} drawn pairs each. Right: relative changes. Hollow: published, of "
         "another generator, the distance and the scores against its pretrained model.",
     )
