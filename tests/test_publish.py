@@ -335,6 +335,21 @@ def test_progress_bars_and_widgets_are_reduced_to_their_last_state():
     assert "HBox" not in body
 
 
+def test_a_progress_bar_in_many_pieces_is_one_line():
+    pieces = [
+        ("stderr", "  0%|\r"),
+        ("stderr", " 50%|#\r"),
+        ("stderr", "100%|##\n"),
+        ("stdout", "said\n"),
+        ("stderr", "warn"),
+    ]
+    outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
+    body = notebook_body(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)]))
+    assert body.count("<pre>") - body.count("<pre><span") == 3
+    assert "50%" not in body
+    assert body.index("100%") < body.index("said") < body.index("warn")
+
+
 def test_pictures_shrink_and_keep_their_shape(tmp_path):
     import numpy as np
 

@@ -172,7 +172,7 @@ def notebook_body(notebook: nbformat.NotebookNode, saved: dict[str, str] | None 
     """
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [kept for kept in map(_plain_output, cell.outputs) if kept]
+            cell.outputs = [kept for kept in map(_plain_output, _joined(cell.outputs)) if kept]
     exporter = HTMLExporter(
         template_name="basic",
         exclude_input_prompt=True,
@@ -183,6 +183,18 @@ def notebook_body(notebook: nbformat.NotebookNode, saved: dict[str, str] | None 
     body = re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
     body = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", partial(_repacked, saved or {}), body)
     return body.replace("<table", '<div class="scroll"><table').replace("</table>", "</table></div>")
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Return outputs with those of one stream that follow each other as one: a progress bar comes in many pieces."""
+    whole: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        stream = output.get("name") if output.output_type == "stream" else None
+        if stream and whole and whole[-1].get("name") == stream:
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
 
 
 def _plain_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
