@@ -25,7 +25,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.legend import COLOURS
 from groundsynth.report import tables
 from groundsynth.report.attempts import read_attempts
-from groundsynth.report.pages import build_pages, notebook_body, scrub
+from groundsynth.report.pages import FIGURES, build_pages, list_figures, notebook_body, scrub
 from groundsynth.report.pooling import COUNTS, read_counts
 from groundsynth.report.provenance import find_config
 from groundsynth.report.publish import publish_measured, publish_study, shrink_picture, verify_private
@@ -333,6 +333,21 @@ def test_progress_bars_and_widgets_are_reduced_to_their_last_state():
     assert "100%" in body
     assert "99%" not in body
     assert "HBox" not in body
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wide"),
+    [
+        ([(900, 600), (900, 600)], [False, False]),
+        ([(900, 600)], [True]),
+        ([(1201, 1700), (900, 600), (900, 300), (900, 600)], [True, True, True, True]),
+        ([(900, 600), (900, 600), (900, 600), (1300, 900)], [False, False, True, True]),
+    ],
+)
+def test_large_figures_and_lone_ones_take_the_whole_width(tmp_path, sizes, wide):
+    for name, size in zip(FIGURES, sizes, strict=False):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    assert [figure["wide"] for figure in list_figures(tmp_path)] == wide
 
 
 def test_a_progress_bar_in_many_pieces_is_one_line():

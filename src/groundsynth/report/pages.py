@@ -44,7 +44,8 @@ WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.
 PAGE_PIXELS = 1440
 # the order a reader wants: worth first, then pictures, truth, realism, cost
 FIGURES = ("delta_miou", "pairs", "iou_by_class", "captioning", "agreement", "realism", "verdicts", "cost")
-WIDE = 1.9
+WIDE_PIXELS = 1200  # wider figures cannot be read at half the page's width
+WIDE = 1.9  # width over height from which a figure takes the whole width, however small
 
 
 def build_pages(study: str) -> Path:
@@ -273,7 +274,7 @@ def render_index(
 def list_figures(folder: Path) -> list[dict]:
     """Return the report's figures in reading order, with captions and sizes."""
     paths = [folder / f"{name}.png" for name in FIGURES]
-    return [_figure(path, path.name) for path in paths if path.is_file()]
+    return _two_abreast([_figure(path, path.name) for path in paths if path.is_file()])
 
 
 def list_measurements(folder: Path) -> list[dict]:
@@ -281,7 +282,9 @@ def list_measurements(folder: Path) -> list[dict]:
     found = []
     for measured in measured_folders(folder.parent):
         near = f"../{measured.path.relative_to(folder.parent).as_posix()}"
-        figures = [_figure(path, f"{near}/{path.name}") for path in sorted(measured.path.glob("*.png"))]
+        figures = _two_abreast(
+            [_figure(path, f"{near}/{path.name}") for path in sorted(measured.path.glob("*.png"))]
+        )
         title, name = MEASUREMENTS[measured.command].title, " ".join([measured.command, measured.run]).strip()
         note = read_note(measured.path)
         found.append(
@@ -294,7 +297,16 @@ def _figure(path: Path, href: str) -> dict:
     with Image.open(path) as picture:
         width, height = picture.size
     return {"href": href, "title": path.stem.replace("_", " "), "caption": read_caption(path), "width": width,
-            "height": height, "wide": width / height > WIDE or path.stem == "pairs"}  # fmt: skip
+            "height": height, "wide": width > WIDE_PIXELS or width / height > WIDE}  # fmt: skip
+
+
+def _two_abreast(figures: list[dict]) -> list[dict]:
+    """Return figures with those made wide that would stand beside nothing."""
+    left = False  # whether the place at the left is taken
+    for figure, following in zip(figures, [*figures[1:], {"wide": True}], strict=True):
+        figure["wide"] |= not left and following["wide"]
+        left = not figure["wide"] and not left
+    return figures
 
 
 def _stage_list(minutes: pd.DataFrame, pages: list[tuple[Folder, str]]) -> list[dict]:
