@@ -25,7 +25,8 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.legend import COLOURS
 from groundsynth.report import tables
 from groundsynth.report.attempts import read_attempts
-from groundsynth.report.pages import build_pages, notebook_body, scrub
+from groundsynth.report.glossary import glossary
+from groundsynth.report.pages import FIGURES, build_pages, list_figures, notebook_body, scrub
 from groundsynth.report.pooling import COUNTS, read_counts
 from groundsynth.report.provenance import find_config
 from groundsynth.report.publish import publish_measured, publish_study, shrink_picture, verify_private
@@ -66,6 +67,38 @@ def test_the_manifest_tells_how_to_make_the_study_again(results):
     assert manifest["data"]["licence"] == "CC BY-SA 3.0"
     assert manifest["device"].startswith("CPU")
     assert {row["stage"] for row in manifest["minutes"]} == set(tables.STAGES)
+
+
+def test_stages_that_ran_with_other_settings_or_code_are_told_apart(results):
+    for stage, commit in (("01_prepare_data", "abc"), ("04_label", "def + changes")):
+        path = results / stage / "fold0" / f"{stage}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        shown = pd.DataFrame({"this run": {"study": "smoke", "config hash": "0a1", "git commit": commit}})
+        output = nbformat.v4.new_output("execute_result", {"text/plain": repr(shown)})
+        notebook.cells.append(nbformat.v4.new_code_cell("provenance(study)", outputs=[output]))
+        nbformat.write(notebook, path)
+    html = build_pages("smoke").read_text()
+    assert "<td>0a1</td>" in html
+    assert "<td>abc (stage 01), def + changes (stage 04). Each stage" in html
+
+
+def test_the_words_of_the_table_are_explained_and_no_others(results):
+    html = build_pages("smoke").read_text()
+    for term in ("primary classes", "rare IoU", "real+…", "joint"):
+        assert f"<dt>{term}</dt>" in html
+    assert "<dt>spade</dt>" not in html
+    assert "<dt>bridge:…</dt>" not in html
+
+
+def test_every_form_of_an_arm_has_words():
+    arms = ["real", "real@2", "real+cutmix@4", "synthetic:all", "real+joint_gan:chip@3*", "real+self_training", "mix:mask@25",
+            "bridge:text:matched", "reverse:image@3", "real+text:rare", "real+spade:certified"]  # fmt: skip
+    words = glossary(pd.DataFrame({"trained on": arms, "mIoU": "0.5"}), ["water"])
+    assert {"@2", "@4", "real+cutmix", "synthetic:…", "all", ":chip", "@3*", "real+self_training", "mix:…", "bridge:…",
+            ":matched", "reverse:…", "@3", ":rare", ":certified", "spade", "joint_gan"} <= set(words)  # fmt: skip
+    assert words["primary classes"].endswith(": water")
+    assert "rare IoU" not in words
+    assert glossary(pd.DataFrame(), []) == {}
 
 
 def test_an_unfinished_study_is_refused_by_name_of_stage(results):
@@ -165,6 +198,14 @@ def test_what_a_command_measured_after_the_study_is_published_and_shown(results)
         in gallery
     )
     assert f"](smoke/{place}/curve.png)\n\n*Quality by steps.*" in gallery
+
+
+def test_a_measurement_without_a_figure_shows_its_numbers(results):
+    place = leave_measurement(results)
+    assert "sampling speedup" not in build_pages("smoke").read_text()
+    (results / place / "curve.png").unlink()
+    html = build_pages("smoke").read_text()
+    assert "<td>joint</td><td>steps 8</td><td>sampling speedup</td><td>50.000</td>" in html
 
 
 def test_a_measurement_is_added_to_a_study_that_is_published(results):
@@ -333,6 +374,36 @@ def test_progress_bars_and_widgets_are_reduced_to_their_last_state():
     assert "100%" in body
     assert "99%" not in body
     assert "HBox" not in body
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wide"),
+    [
+        ([(900, 600), (900, 600)], [False, False]),
+        ([(900, 600)], [True]),
+        ([(1201, 1700), (900, 600), (900, 300), (900, 600)], [True, True, True, True]),
+        ([(900, 600), (900, 600), (900, 600), (1300, 900)], [False, False, True, True]),
+    ],
+)
+def test_large_figures_and_lone_ones_take_the_whole_width(tmp_path, sizes, wide):
+    for name, size in zip(FIGURES, sizes, strict=False):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    assert [figure["wide"] for figure in list_figures(tmp_path)] == wide
+
+
+def test_a_progress_bar_in_many_pieces_is_one_line():
+    pieces = [
+        ("stderr", "  0%|\r"),
+        ("stderr", " 50%|#\r"),
+        ("stderr", "100%|##\n"),
+        ("stdout", "said\n"),
+        ("stderr", "warn"),
+    ]
+    outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
+    body = notebook_body(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)]))
+    assert body.count("<pre>") - body.count("<pre><span") == 3
+    assert "50%" not in body
+    assert body.index("100%") < body.index("said") < body.index("warn")
 
 
 def test_pictures_shrink_and_keep_their_shape(tmp_path):

@@ -24,9 +24,10 @@ from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, results_dir
 from groundsynth.report.earlier import read_note
+from groundsynth.report.glossary import glossary
 from groundsynth.report.manifest import build_manifest
 from groundsynth.report.measurements import MEASUREMENTS, measured_folders
-from groundsynth.report.provenance import find_config
+from groundsynth.report.provenance import by_stage, find_config, made_with
 from groundsynth.report.style import read_caption
 from groundsynth.report.tables import (
     REPORT,
@@ -34,6 +35,7 @@ from groundsynth.report.tables import (
     add_own_run,
     claim_sentence,
     folders_of,
+    interval,
     minutes_table,
     of_stages,
     read_run,
@@ -44,7 +46,8 @@ WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.
 PAGE_PIXELS = 1440
 # the order a reader wants: worth first, then pictures, truth, realism, cost
 FIGURES = ("delta_miou", "pairs", "iou_by_class", "captioning", "agreement", "realism", "verdicts", "cost")
-WIDE = 1.9
+WIDE_PIXELS = 1200  # wider figures cannot be read at half the page's width
+WIDE = 1.9  # width over height from which a figure takes the whole width, however small
 
 
 def build_pages(study: str) -> Path:
@@ -64,7 +67,8 @@ def build_pages(study: str) -> Path:
     folders = [*folders_of(resolved, root), Folder(REPORT, {}, root / REPORT)]
     metrics = of_stages(read_table(root / "metrics.csv", "metrics"))
     metrics = add_own_run(study, metrics, root / REPORT)
-    manifest = build_manifest(resolved, root, minutes_table(resolved, metrics), runs_of(folders))
+    minutes = minutes_table(resolved, metrics)
+    manifest = build_manifest(resolved, root, minutes, runs_of(folders), made_of(folders))
     write_json(root / REPORT / "manifest.json", manifest)
     pages = [_write_page(study, folder, root / REPORT / "pages") for folder in folders]
     index = root / REPORT / "index.html"
@@ -75,6 +79,12 @@ def build_pages(study: str) -> Path:
 def runs_of(folders: list[Folder]) -> list[dict]:
     """Return every run record there is, in order of stage."""
     return [run for run in (read_run(folder.path) for folder in folders) if run]
+
+
+def made_of(folders: list[Folder]) -> list[dict]:
+    """Return stage, config hash and commit of every executed notebook that shows them, in order of stage."""
+    shown = [(f.stage, made_with(nbformat.read(executed_notebook(f), as_version=4))) for f in folders]
+    return [{"stage": stage, **made} for stage, made in shown if made]
 
 
 def page_name(folder: Folder) -> str:
@@ -172,7 +182,7 @@ def notebook_body(notebook: nbformat.NotebookNode, saved: dict[str, str] | None 
     """
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [kept for kept in map(_plain_output, cell.outputs) if kept]
+            cell.outputs = [kept for kept in map(_plain_output, _joined(cell.outputs)) if kept]
     exporter = HTMLExporter(
         template_name="basic",
         exclude_input_prompt=True,
@@ -183,6 +193,18 @@ def notebook_body(notebook: nbformat.NotebookNode, saved: dict[str, str] | None 
     body = re.sub(r"<script\b.*?</script>", "", body, flags=re.DOTALL)
     body = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", partial(_repacked, saved or {}), body)
     return body.replace("<table", '<div class="scroll"><table').replace("</table>", "</table></div>")
+
+
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Return outputs with those of one stream that follow each other as one: a progress bar comes in many pieces."""
+    whole: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        stream = output.get("name") if output.output_type == "stream" else None
+        if stream and whole and whole[-1].get("name") == stream:
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
 
 
 def _plain_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
@@ -239,14 +261,18 @@ def render_index(
         metrics_href: address of the one table of numbers, relative to the index.
     """
     minutes = minutes_table(study, metrics)
-    peak = minutes["peak_rss_mb"].max()
+    peak, results = minutes["peak_rss_mb"].max(), result_table(metrics)
+    made = manifest.get("made_with") or [{"stage": "", **manifest}]  # older manifests have one for all
     return scrub(
         _render(
             "index.html.j2",
             manifest=manifest,
             claim=claim_sentence(metrics, study.study),
             folds=len(study.folds),
-            result=result_table(metrics),
+            result=results,
+            words=glossary(results, manifest["data"].get("primary_classes", [])),
+            config_hash=by_stage(made, "config_hash"),
+            commit=by_stage(made, "git_commit"),
             total=f"{minutes['measured'].sum():.1f} min measured, {minutes['planned'].sum():.0f} planned",
             memory=f"{peak / 1024:.1f} GiB" if peak == peak else "not recorded",
             figures=list_figures(folder),
@@ -261,7 +287,7 @@ def render_index(
 def list_figures(folder: Path) -> list[dict]:
     """Return the report's figures in reading order, with captions and sizes."""
     paths = [folder / f"{name}.png" for name in FIGURES]
-    return [_figure(path, path.name) for path in paths if path.is_file()]
+    return _two_abreast([_figure(path, path.name) for path in paths if path.is_file()])
 
 
 def list_measurements(folder: Path) -> list[dict]:
@@ -269,20 +295,53 @@ def list_measurements(folder: Path) -> list[dict]:
     found = []
     for measured in measured_folders(folder.parent):
         near = f"../{measured.path.relative_to(folder.parent).as_posix()}"
-        figures = [_figure(path, f"{near}/{path.name}") for path in sorted(measured.path.glob("*.png"))]
+        figures = _two_abreast(
+            [_figure(path, f"{near}/{path.name}") for path in sorted(measured.path.glob("*.png"))]
+        )
         title, name = MEASUREMENTS[measured.command].title, " ".join([measured.command, measured.run]).strip()
         note = read_note(measured.path)
         found.append(
-            {"title": title, "name": name, "href": f"{near}/metrics.csv", "figures": figures, "note": note}
+            {
+                "title": title,
+                "name": name,
+                "href": f"{near}/metrics.csv",
+                "figures": figures,
+                "rows": [] if figures else measured_words(measured.path),
+                "note": note,
+            }
         )
     return found
+
+
+def measured_words(folder: Path) -> list[dict[str, str]]:
+    """Return what a command measured as lines of words: of what, under which condition, and the number."""
+    rows = read_table(folder / "metrics.csv", "metrics")
+    return [
+        {
+            "of": " ".join([row["system"], row["arm"].replace("_", " "), row["class"]]).strip(),
+            "where": row["regime"].replace("=", " ").replace(";", ", "),
+            "measure": row["metric"].replace("_", " "),
+            "number": interval(row),
+            "n": f"{row['n']}" if pd.notna(row["n"]) else "–",
+        }
+        for _, row in rows.iterrows()
+    ]
 
 
 def _figure(path: Path, href: str) -> dict:
     with Image.open(path) as picture:
         width, height = picture.size
     return {"href": href, "title": path.stem.replace("_", " "), "caption": read_caption(path), "width": width,
-            "height": height, "wide": width / height > WIDE or path.stem == "pairs"}  # fmt: skip
+            "height": height, "wide": width > WIDE_PIXELS or width / height > WIDE}  # fmt: skip
+
+
+def _two_abreast(figures: list[dict]) -> list[dict]:
+    """Return figures with those made wide that would stand beside nothing."""
+    left = False  # whether the place at the left is taken
+    for figure, following in zip(figures, [*figures[1:], {"wide": True}], strict=False):
+        figure["wide"] |= not left and following["wide"]
+        left = not figure["wide"] and not left
+    return figures
 
 
 def _stage_list(minutes: pd.DataFrame, pages: list[tuple[Folder, str]]) -> list[dict]:

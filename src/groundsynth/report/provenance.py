@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -100,6 +101,43 @@ def git_commit() -> str:
         return f"{commit} + changes" if commit and ask("status", "--porcelain", "--", *SOURCES) else commit
     except (OSError, subprocess.TimeoutExpired):
         return ""
+
+
+def made_with(notebook: dict) -> dict[str, str]:
+    """Return the config hash and the commit that an executed notebook shows of itself; empty if it shows neither.
+
+    Args:
+        notebook: as :func:`nbformat.read` gives it.
+    """
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            shown = re.findall(
+                r"^(config hash|git commit) +(.+?) *$",
+                output.get("data", {}).get("text/plain", ""),
+                re.MULTILINE,
+            )
+            if shown:
+                return {name.replace(" ", "_"): value for name, value in shown}
+    return {}
+
+
+def by_stage(made: list[dict], item: str) -> str:
+    """Return what stages were made with: alone where all share it, else each with the numbers of its stages.
+
+    >>> runs = [("01_a", "x"), ("02_b", "y"), ("03_c", "y")]
+    >>> by_stage([{"stage": stage, "git_commit": commit} for stage, commit in runs], "git_commit")
+    'x (stage 01), y (stages 02, 03)'
+    """
+    stages: dict[str, list[str]] = {}
+    for run in made:
+        number = run["stage"].partition("_")[0]
+        if number not in stages.setdefault(run[item], []):
+            stages[run[item]].append(number)
+    if len(stages) < 2:
+        return "".join(stages)
+    return ", ".join(
+        f"{value} (stage{'s' * (len(numbers) > 1)} {', '.join(numbers)})" for value, numbers in stages.items()
+    )
 
 
 def device_name(device: str) -> str:
