@@ -27,7 +27,7 @@ from groundsynth.seeds import rng
 
 STAGE = "06_ground"
 OCTAVES = np.arange(13)  # bins of patch sizes: 1, 2, 4 … 4096 pixels and more
-HALVINGS = 20  # random halves of the real blocks that the floor is averaged over
+HALVINGS = 20  # random halves of the real blocks that the scale is averaged over
 RESAMPLES = 100
 EIGHT = np.ones((3, 3), int)  # neighbours by side or corner, as in captions
 
@@ -120,7 +120,7 @@ MEASURES: dict[tuple[str, str], Callable[[Composition, Composition], float]] = {
 
 
 def composition_rows(study: str, sets: dict[str, Composition], real: Composition) -> list[dict]:
-    """Return every distance of every set to real maps as metric rows; system ``real`` is the floor.
+    """Return every distance of every set to real maps as metric rows; system ``real`` gives the scale.
 
     The range is over resamples of the units of both sides together. Resampling adds distance, for a sample of a set
     lies further from another than the set does, so the range begins no higher than the value.
@@ -130,11 +130,11 @@ def composition_rows(study: str, sets: dict[str, Composition], real: Composition
     """
     rows = []
     for (metric, of), measure in MEASURES.items():
-        floor = [measure(*halves) for halves in _halves(real)]
-        if floor:
-            low, high = np.nanquantile(floor, (0.025, 0.975))
+        scale = [measure(*halves) for halves in _halves(real)]
+        if scale:
+            low, high = np.nanquantile(scale, (0.025, 0.975))
             about = dict(system="real", regime=of, low=low, high=high, n=len(real.shares))
-            rows.append(metric_row(study, STAGE, metric, float(np.nanmean(floor)), **about))
+            rows.append(metric_row(study, STAGE, metric, float(np.nanmean(scale)), **about))
         for system, found in sets.items():
             low, high = _interval(measure, found, real, metric, of, system)
             value = measure(found, real)

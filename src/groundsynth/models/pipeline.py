@@ -75,7 +75,7 @@ class GroundsynthPipeline(DiffusionPipeline):
     Args:
         denoiser: the network.
         policy: what it was trained for (see ``systems.py``).
-        sampling: ``steps, solver, sigma_range, churn, guidance, hold_shares``: how it draws unless a call says otherwise.
+        sampling: ``steps, solver, sigma_range, churn, guidance, hold_shares, pair_guidance``: how it draws unless a call says otherwise.
     """
 
     def __init__(

@@ -244,7 +244,7 @@ def _dots(axes: plt.Axes, rows: pd.DataFrame, chance: float) -> None:
 
 
 def realism(metrics: pd.DataFrame) -> Drawn:
-    """Kernel distance and spectrum error per system, beside the real–real floor and shaped noise."""
+    """Kernel distance and spectrum error per system, beside training chips and shaped noise."""
     kid = _need(pick(metrics, "kid"), "kid", "06_ground")
     parts = [(rows, _space(regime), "kernel distance (KID)") for regime, rows in kid.groupby("regime")]
     spectrum = pick(metrics, "power_spectrum_error")
