@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_table, write_json, write_metrics
+from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root
 from groundsynth.report import claims, published_claims
@@ -370,3 +371,45 @@ def test_claims_of_cleaning_and_detection_read_what_the_commands_leave(name):
     ):
         rows = table(metric_row("s", "06_ground", metric, value, **(about | other)))
         assert claims.gather_evidence(wanted, rows) is None
+
+
+CODES = {
+    "test": {"statistic": "value", "rows": {"stage": "03_generate", "metric": "invalid_code_rate", "system": "joint"}},
+    "rule": {"below": 60},
+}  # fmt: skip
+
+
+def publish_one(folder, name, seed, values, **changes):
+    """Write a published study of several folds: a rate of its generator, another of real chips, and its settings."""
+    study = load_study(project_root() / "config" / "crossval.yaml")
+    config = study.model_dump(mode="json", by_alias=True) | {"study": name}
+    config["generator"] |= {"seeds": [seed], **changes}
+    config["report"]["replicates"] = ["twin"]
+    write_json(folder / name / "manifest.json", {"config": config})
+    rows = [
+        metric_row(name, "03_generate", "invalid_code_rate", value, system=system, regime=f"fold={fold}")
+        for system in ("joint", "real")
+        for fold, value in enumerate(values)
+    ]
+    write_metrics(rows, folder / name / "metrics.csv")
+
+
+@pytest.mark.parametrize(("changes", "generators"), [({}, 2), ({"steps": 7}, 1)])
+def test_what_replicates_measured_of_their_generators_counts(tmp_path, changes, generators):
+    publish_one(tmp_path, "first", 0, [0.1, 0.2, 0.3])
+    publish_one(tmp_path, "twin", 1, [0.3, 0.2, 0.7], **changes)
+    (found,) = (s for s in claims.read_studies(tmp_path) if s.name == "first")
+    evidence = claims.gather_evidence(claim(**CODES), found.metrics)
+    mean = [20, 20, 50] if generators == 2 else [10, 20, 30]  # in per cent
+    assert (evidence.folds, evidence.generators) == (3, generators)
+    assert evidence.value == pytest.approx(np.mean(mean))
+    assert evidence.high - evidence.value == pytest.approx(
+        4.3027 * np.std(mean, ddof=1) / np.sqrt(3), rel=1e-4
+    )
+    assert (found.metrics["system"] == "real").sum() == 3, "real chips are the same in both and are told once"
+    assert ("one generator" in claims.judge(claim(**CODES), evidence)[1]) == (generators == 1)
+
+
+def test_small_numbers_keep_their_digits():
+    assert claims.effect_words(claims.Evidence(0.008, -0.003, 0.02), "%") == "+0.008 [−0.003, +0.020] %"
+    assert claims.effect_words(claims.Evidence(0.4, -0.1, 1.1), "pp") == "+0.4 [−0.1, +1.1] pp"

@@ -19,6 +19,8 @@ from scipy.stats import t as student
 from groundsynth.artifacts import read_json, read_table
 from groundsynth.errors import GroundsynthError
 from groundsynth.report.claim_list import Claim, Rows, Test
+from groundsynth.report.provenance import settings_of, shared_plan
+from groundsynth.report.replicated import add_replicates
 
 VERDICTS = ("reproduced", "not shown", "reversed")
 BENCHMARKS = ("07_benchmark_segmentation", "08_benchmark_captioning")
@@ -299,14 +301,11 @@ def judge(claim: Claim, evidence: Evidence) -> tuple[str, str]:
 
 
 def effect_words(evidence: Evidence, unit: str) -> str:
-    """Return ``+0.4 [−0.1, +1.1] pp``."""
+    """Return ``+0.4 [−0.1, +1.1] pp``; numbers far below one keep more digits."""
     unit = f" {unit}" if unit else ""
-    digits = 3 if not unit else 1
-    shown = [
-        f"{x:+.{digits}f}".replace("-", "−")
-        for x in (evidence.value, evidence.low, evidence.high)
-        if x is not None
-    ]
+    numbers = [x for x in (evidence.value, evidence.low, evidence.high) if x is not None]
+    digits = 1 if unit and max(map(abs, numbers)) >= 0.1 else 3
+    shown = [f"{x:+.{digits}f}".replace("-", "−") for x in numbers]
     return shown[0] + (f" [{shown[1]}, {shown[2]}]" if len(shown) == 3 else "") + unit
 
 
@@ -326,16 +325,40 @@ def published_place(claim: Claim, evidence: Evidence) -> str:
 
 
 def read_studies(published: Path) -> list[PublishedStudy]:
-    """Return every published study whose generator heard what it was told; controls of shuffled words are none."""
+    """Return every published study whose generator heard what it was told; controls of shuffled words are none.
+
+    Where a study names replicates, published with the same settings but for the generator's seed, what they measured
+    of their generators stands beside its own.
+    """
+    settings = {
+        path.parent.name: read_json(path, "snakemake publish")["config"]
+        for path in sorted(published.glob("*/manifest.json"))
+    }
+    tables = {name: read_table(published / name / "metrics.csv", "metrics") for name in settings}
     studies = []
-    for manifest in sorted(published.glob("*/manifest.json")):
-        config = read_json(manifest, "snakemake publish")["config"]
+    for name, config in settings.items():
         if config["generator"].get("shuffle_text"):
             continue
-        metrics = read_table(manifest.parent / "metrics.csv", "metrics")
-        scene, steps = scene_name(config["data"]["source"]), config["generator"]["steps"]
-        studies.append(PublishedStudy(manifest.parent.name, scene, steps, metrics))
+        replicates = [
+            other
+            for other in config.get("report", {}).get("replicates", [])
+            if _replicates(settings, name, other)
+        ]
+        metrics = add_replicates(
+            tables[name], config, [(tables[other], settings[other]) for other in replicates]
+        )
+        studies.append(
+            PublishedStudy(name, scene_name(config["data"]["source"]), config["generator"]["steps"], metrics)
+        )
     return studies
+
+
+def _replicates(settings: dict[str, dict], name: str, other: str) -> bool:
+    """Say whether two published studies differ in the generators' seeds alone, as far as numbers go."""
+    if other == name or other not in settings:
+        return False
+    both = [settings_of(settings[study]) for study in (name, other)]
+    return None not in both and shared_plan(both[0]) == shared_plan(both[1])
 
 
 def scene_name(source: str | list[str]) -> str:

@@ -13,7 +13,7 @@ from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import published_dir, results_dir
 from groundsynth.report.claim_list import Claim
-from groundsynth.report.provenance import deciding_settings, find_config, same_settings
+from groundsynth.report.provenance import find_config, same_settings, shared_plan
 
 FILE = "pooled.csv"
 COUNTS = "counts.parquet"  # of all folds, beside the report: a published replicate is pooled by them
@@ -53,7 +53,7 @@ def pool_study(
         )
     for name in replicates:
         _must_agree(study, name)
-    places = [root, *map(_replicate_dir, replicates)]
+    places = [root, *map(replicate_dir, replicates)]
     own = metrics[(metrics["stage"] == STAGE) & (metrics["metric"] == "miou")]
     tables = [read_counts(place, study.folds) for place in places]
     if not (tables[0]["split"] == "test").any():
@@ -90,7 +90,7 @@ def _counts_path(root: Path, fold: int) -> Path:
     return root / STAGE / f"fold{fold}" / "counts.csv"
 
 
-def _replicate_dir(name: str) -> Path:
+def replicate_dir(name: str) -> Path:
     """Return where a replicate lies: among the results, or, where it was run elsewhere, among the published studies."""
     here, published = results_dir(name), published_dir(name)
     if here.is_dir() or not published.is_dir():
@@ -160,7 +160,7 @@ def claimed_pairs(claims: list[Claim]) -> list[Pair]:
 def _must_agree(study: Study, name: str) -> None:
     """Stop unless a replicate is this study but for its name, its generators' seeds and its report."""
     other = load_study(find_config(name))
-    left, right = _plan(study), _plan(other)
+    left, right = shared_plan(study), shared_plan(other)
     differs = [key for key in left if left[key] != right[key]]
     if differs:
         raise GroundsynthError(
@@ -172,9 +172,3 @@ def _must_agree(study: Study, name: str) -> None:
         raise GroundsynthError(
             f"report.replicates: '{name}' has generator seed {min(shared)} of '{study.study}' again; give it another"
         )
-
-
-def _plan(study: Study) -> dict:
-    plan = deciding_settings(study)
-    del plan["generator"]["seeds"], plan["study"]
-    return plan

@@ -59,15 +59,23 @@ def changed_settings(published: dict, study: Study) -> list[str] | None:
     Returns:
         each as ``generate.sampling_steps (16, now 8)``; None if a key of then is gone.
     """
+    then = settings_of(published)
+    return None if then is None else _differences(deciding_settings(then), deciding_settings(study))
+
+
+def settings_of(published: dict) -> Study | None:
+    """Return the settings that a published manifest's ``config`` holds, and those that came later as it was then.
+
+    None if a key of then is gone.
+    """
     whole = {
         key: CAME_LATER.get(key, {}) | part if isinstance(part, dict) else part
         for key, part in published.items()
     }
     try:
-        then = Study.model_validate(whole)
+        return Study.model_validate(whole)
     except ValidationError:
         return None
-    return _differences(deciding_settings(then), deciding_settings(study))
 
 
 def _differences(then: dict, now: dict, above: str = "") -> list[str]:
@@ -84,6 +92,13 @@ def _differences(then: dict, now: dict, above: str = "") -> list[str]:
 def deciding_settings(study: Study) -> dict:
     """Return a study's settings without those that decide no number of a stage: planned minutes, the report's own."""
     return study.model_dump(mode="json", by_alias=True, exclude={"minutes", "report"})
+
+
+def shared_plan(study: Study) -> dict:
+    """Return what a study shares with its replicates: every deciding setting but its name and its generators' seeds."""
+    plan = deciding_settings(study)
+    del plan["generator"]["seeds"], plan["study"]
+    return plan
 
 
 def git_commit() -> str:

@@ -8,11 +8,14 @@ import pandas as pd
 
 from groundsynth.artifacts import read_table, write_table
 from groundsynth.atomic import atomic_path
-from groundsynth.config import Study
+from groundsynth.config import Study, load_study
 from groundsynth.paths import project_root
 from groundsynth.report.claim_figures import claims_forest
 from groundsynth.report.claim_list import Claim, read_claims
 from groundsynth.report.claims import VERDICTS, PublishedStudy, claims_table, read_studies, scene_name
+from groundsynth.report.pooling import replicate_dir
+from groundsynth.report.provenance import find_config
+from groundsynth.report.replicated import add_replicates
 from groundsynth.report.style import save_figure
 from groundsynth.report.tables import markdown_table
 
@@ -78,7 +81,15 @@ def number_words(row: object) -> str:
 
 
 def own_claims(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the claims table that a study alone has numbers for (as :func:`shown_table`)."""
-    own = PublishedStudy(study.study, scene_name(study.data.source), study.generator.steps, metrics)
+    """Return the rows of the claims table that a study, with its replicates, has numbers for (as :func:`shown_table`)."""
+    names = [name for name in study.report.replicates if name != study.study]
+    tables = [(name, replicate_dir(name) / "metrics.csv") for name in names]
+    replicates = [
+        (read_table(path, "metrics"), load_study(find_config(name)).model_dump())
+        for name, path in tables
+        if path.is_file()
+    ]
+    whole = add_replicates(metrics, study.model_dump(), replicates)
+    own = PublishedStudy(study.study, scene_name(study.data.source), study.generator.steps, whole)
     table = claims_table(listed_claims(), [own])
     return shown_table(table[table["ours"].notna()].reset_index(drop=True))

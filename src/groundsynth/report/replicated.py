@@ -1,0 +1,53 @@
+"""What a study's replicates measured of their own generators, set beside what it measured of its own.
+
+The benchmark is pooled from counts, block by block (:mod:`groundsynth.report.pooling`). What earlier stages say of
+generated chips, such as a share of invalid codes, has one number per fold and generator; with the generator's name in
+their regime, the rows of several studies are told apart and can stand in one table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import pandas as pd
+
+from groundsynth.systems import SYSTEMS_OF
+
+STAGES = ("03_generate", "04_label", "05_caption", "06_ground")
+GENERATOR = re.compile(r"(^|;)[a-z_]+-s\d+($|;)")
+
+
+def add_replicates(
+    metrics: pd.DataFrame, settings: dict, replicates: Iterable[tuple[pd.DataFrame, dict]]
+) -> pd.DataFrame:
+    """Return a study's table (table 'metrics') with the rows that its replicates measured of their generators.
+
+    Real chips and controls are the same in all of them, so nothing is added of these; nor of the benchmark, which is
+    pooled already.
+
+    Args:
+        settings: the study's, as its manifest holds them.
+        replicates: table and settings of each study with other generators and all else alike.
+    """
+    others = [_of_generators(table, about) for table, about in replicates]
+    if not others:
+        return metrics
+    own = _of_generators(metrics, settings)
+    return pd.concat([metrics.drop(index=own.index), own, *others], ignore_index=True)
+
+
+def _of_generators(metrics: pd.DataFrame, settings: dict) -> pd.DataFrame:
+    """Return the rows of generated chips, the generator that drew them in every regime.
+
+    With several seeds in one study, rows that do not say whose they are speak of all together, and are left out.
+    """
+    policies, seeds = settings["generator"]["policies"], settings["generator"]["seeds"]
+    drawn = {system: policy for policy in reversed(policies) for system in SYSTEMS_OF[policy]}
+    found = metrics[metrics["stage"].isin(STAGES) & metrics["system"].isin(drawn.keys())]
+    named = found["regime"].map(lambda regime: bool(GENERATOR.search(regime))).astype(bool)
+    if len(seeds) > 1:
+        return found[named]
+    tags = [f"{drawn[system]}-s{seeds[0]}" for system in found["system"]]
+    regimes = [";".join(filter(None, pair)) for pair in zip(found["regime"], tags, strict=True)]
+    return found.assign(regime=found["regime"].where(named, pd.Series(regimes, index=found.index, dtype=str)))
