@@ -13,6 +13,9 @@ from test_generator import SETTINGS
 from groundsynth.artifacts import metric_row, write_metrics
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
+from groundsynth.models.colour import fit_whitening
+from groundsynth.models.gan import GanConfig
+from groundsynth.models.gan_sampling import new_gan
 from groundsynth.models.pipeline import GroundsynthPipeline
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.models.training import new_denoiser
@@ -50,7 +53,7 @@ def test_a_saved_pipeline_draws_the_same_when_loaded(pipe, labels, tmp_path):
     index = json.loads((tmp_path / "g" / "model_index.json").read_text())
     assert index["_class_name"] == "GroundsynthPipeline"
     assert index["policy"] == "unified"
-    assert not again.denoiser.training
+    assert not again.generator.training
     assert issubclass(GroundsynthPipeline, DiffusionPipeline)
 
 
@@ -161,11 +164,37 @@ def test_a_generator_of_one_policy_draws_that_alone(model, labels):
         GroundsynthPipeline.of(model, "mask", SOLVING)()
 
 
+@pytest.mark.parametrize("policy", ["spade", "joint_gan"])
+def test_a_gan_is_exported_loaded_and_called_like_the_others(policy, root, tmp_path, monkeypatch):
+    (tmp_path / "Snakefile").touch()
+    monkeypatch.setenv("GROUNDSYNTH_ROOT", str(tmp_path))
+    study = load_study(root / "config" / "gan.yaml")
+    whitening = fit_whitening(np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), np.uint8))
+    gan = new_gan(GanConfig(policy, 32, 8, whitening)).eval()
+    trained = tmp_path / "results" / "gan" / "02_train_generator" / "fold0" / f"{policy}-s0"
+    gan.save(trained / "model")
+    (trained / "model_card.md").write_text("# Generator\n\n## Limits\n\nNot evidence.\n")
+    folder = export_generator(study, f"{policy}-s0", 0, tmp_path / "g")
+    pipe, direct = GroundsynthPipeline.from_pretrained(folder), GroundsynthPipeline.of(gan, policy, SOLVING)
+    labels = np.random.default_rng(1).choice([0, 4, 255], (32, 32)).astype(np.uint8)
+    call = {"mask": labels, "num_images": 2} if policy == "spade" else {"num_images": 2}
+    drawn = pipe(**call)
+    assert drawn.system == policy
+    np.testing.assert_array_equal(pixels(drawn), pixels(direct(**call)))
+    assert (drawn.maps == labels).all() == (policy == "spade")
+    assert ("pipe(mask=labels" in (folder / "README.md").read_text()) == (policy == "spade")
+    wrong = {} if policy == "spade" else {"mask": labels}
+    with pytest.raises(GroundsynthError, match=r"needs a map to obey|policy 'joint_gan' draws joint_gan"):
+        pipe(**wrong)
+    with pytest.raises(GroundsynthError, match="learned no text"):
+        pipe(prompt="a lake")
+
+
 def test_folders_of_another_kind_are_refused(pipe, tmp_path):
     with pytest.raises(GroundsynthError, match="not a usable generator"):
         GroundsynthPipeline.from_pretrained(tmp_path / "nothing")
     pipe.save_pretrained(tmp_path / "g")
-    config = tmp_path / "g" / "denoiser" / "config.json"
+    config = tmp_path / "g" / "generator" / "config.json"
     values = json.loads(config.read_text())
     config.write_text(json.dumps(values | {"classes": ["land", "sea"]}))
     with pytest.raises(
@@ -205,6 +234,6 @@ def test_an_export_has_its_card_with_scores_and_spares_other_files(model, root, 
         export_generator(study, "unified-s0", 0, tmp_path / "other")
     assert (tmp_path / "other" / "mine.txt").exists()
     assert torch.equal(
-        GroundsynthPipeline.from_pretrained(folder).denoiser.denoiser.network.end.weight,
+        GroundsynthPipeline.from_pretrained(folder).generator.network.network.end.weight,
         model.network.end.weight,
     )

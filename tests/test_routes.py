@@ -93,7 +93,7 @@ def test_each_route_draws_pairs_and_the_layout_route_keeps_its_map():
         assert pair["images"].shape == (3, 32, 32, 3)
         assert pair["maps"].shape == (3, 32, 32)
     assert (drawn["diagonal"]["maps"] != drawn["layout"]["maps"]).any()
-    guided = draw_route(model, "layout", [1, 2, 3], replace(way, guidance=3.0), CPU)
+    guided = draw_route(model, "layout", [1, 2, 3], replace(way, pair_guidance=3.0), CPU)
     np.testing.assert_array_equal(guided["maps"], drawn["layout"]["maps"])
     assert (guided["images"] != drawn["layout"]["images"]).any(), "the image is drawn for the map"
 

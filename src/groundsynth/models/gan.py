@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import safetensors.torch
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as nnf
 
 from groundsynth.artifacts import atomic_path
+from groundsynth.data.origins import Names
 from groundsynth.legend import CLASSES, NO_LABEL, NUM_CLASSES
 from groundsynth.models.colour import Whitening
 
@@ -40,6 +42,9 @@ class GanConfig:
     width: int
     whitening: Whitening
     classes: tuple[str, ...] = CLASSES
+
+    conditions: ClassVar[str] = "none"  # it is asked for nothing
+    origins: ClassVar[Names] = ()
 
 
 def one_hot_maps(maps: np.ndarray | torch.Tensor) -> torch.Tensor:

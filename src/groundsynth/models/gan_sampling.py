@@ -35,6 +35,13 @@ def new_gan(config: GanConfig) -> nn.Module:
     return GENERATORS[config.system](config)
 
 
+def build_gan(settings: dict) -> nn.Module:
+    """Build a generator from its settings as they were saved (``asdict`` of a ``GanConfig``)."""
+    colours = {name: _tuples(value) for name, value in settings["whitening"].items()}
+    plain = {name: _tuples(value) for name, value in settings.items() if name != "whitening"}
+    return new_gan(GanConfig(**plain, whitening=Whitening(**colours)))
+
+
 def load_gan(folder: Path) -> nn.Module:
     """Load a generator saved by :func:`groundsynth.models.gan.save_gan`.
 
@@ -47,9 +54,7 @@ def load_gan(folder: Path) -> nn.Module:
             f"{folder}: trained with the legend {values.get('classes')}, not {list(CLASSES)}; train it again"
         )
     try:
-        colours = {name: _tuples(value) for name, value in values.pop("whitening").items()}
-        values["classes"] = tuple(values["classes"])
-        model = new_gan(GanConfig(**values, whitening=Whitening(**colours)))
+        model = build_gan(values)
         safetensors.torch.load_model(model, folder / WEIGHTS)
     except (OSError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0]

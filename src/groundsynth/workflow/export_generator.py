@@ -13,8 +13,8 @@ from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES
 from groundsynth.models.asked import FULL_ASK
-from groundsynth.models.denoiser import load_denoiser
 from groundsynth.models.generation import sampling_of
+from groundsynth.models.generators import load_generator
 from groundsynth.models.pipeline import GroundsynthPipeline
 from groundsynth.paths import results_dir, stage_dir
 from groundsynth.report.tables import interval, markdown_table
@@ -48,6 +48,8 @@ CALLS = {
     "mask": 'eight = pipe(mask=labels, num_images=8) # labels: ({size}, {size}) uint8 class codes',
     "image": 'image = pipe(system="image")            # an image without a map',
     "text": '{asks}',
+    "spade": 'eight = pipe(mask=labels, num_images=8) # labels: ({size}, {size}) uint8 class codes',
+    "joint_gan": 'pair = pipe()                           # an image with its map: pair.images[0], pair.maps[0]',
 }  # fmt: skip
 ASKS = {
     "text": 'asked = pipe(prompt="Forest covers most of the image. There is a little water in the north.")',
@@ -88,7 +90,7 @@ def export_generator(study: Study, generator: str, fold: int, folder: Path) -> P
             f"{folder}: holds other files; name an empty folder or one of an earlier export"
         )
     settings = sampling_of(study.generate, policy)
-    pipeline = GroundsynthPipeline.of(load_denoiser(trained / "model"), policy, settings)
+    pipeline = GroundsynthPipeline.of(load_generator(trained / "model"), policy, settings)
     card = write_card(study, pipeline, trained, generator)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
@@ -102,7 +104,7 @@ def export_generator(study: Study, generator: str, fold: int, folder: Path) -> P
 
 def write_card(study: Study, pipeline: GroundsynthPipeline, trained: Path, generator: str) -> str:
     """Return the card of stage 02 with how to call the pipeline and what the study measured of it."""
-    settings = pipeline.denoiser.denoiser.config
+    settings = pipeline.generator.network.config
     systems, size = systems_of(pipeline.config.policy, settings.conditions), settings.chip_size
     asks = "\n".join(call for part, call in ASKS.items() if settings.conditions in (part, "both"))
     use = USE.format(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -114,12 +114,14 @@ def draw_route(
     Args:
         route: ``diagonal`` denoises image and map together; ``layout`` the map beside an image that is all noise,
             and then the image beside that map.
+        way: how; on both routes the image follows its map as strongly as ``pair_guidance`` says.
     """
     if route == "diagonal":
         images, maps = sample_pairs(model, "joint", seeds, way, device)
     else:
         maps = draw_maps(model, seeds, way, device)
-        images, _ = sample_pairs(model, "mask", [derive_seed("image", s) for s in seeds], way, device, maps)
+        alike = replace(way, guidance=way.pair_guidance)
+        images, _ = sample_pairs(model, "mask", [derive_seed("image", s) for s in seeds], alike, device, maps)
     return {"images": images, "maps": maps}
 
 
