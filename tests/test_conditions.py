@@ -52,7 +52,9 @@ def ask_for_shares(shares):
 def some(n=4):
     shares = torch.zeros(n, 7)
     shares[:, 0], shares[:, 4] = 0.25, 0.75
-    return Conditions(torch.randn(n, 5, TEXT_WIDTH), torch.tensor([3] * n), shares)
+    return replace(
+        Conditions.none(n), tokens=torch.randn(n, 5, TEXT_WIDTH), lengths=torch.tensor([3] * n), shares=shares
+    )
 
 
 def test_tokens_beyond_a_text_and_texts_not_given_change_nothing():
@@ -202,7 +204,7 @@ def test_a_reader_learns_which_text_tells_of_which_shares(table):
     reader = ShareReader()
     states = torch.from_numpy(table.states).float()
     shares = torch.tensor([[0.75, 0, 0, 0, 0.25, 0, 0], [0, 0, 0.5, 0, 0, 0, 0.5]])
-    texts = Conditions(states, torch.tensor([3, 5]), shares)
+    texts = replace(Conditions.none(2), tokens=states, lengths=torch.tensor([3, 5]), shares=shares)
     optimiser = torch.optim.Adam(reader.parameters(), lr=1e-2)
     for _ in range(60):
         optimiser.zero_grad()

@@ -118,6 +118,7 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "raised": _column(int, pa.Check.in_range(-1, len(SHARE_COLUMNS) - 1)),
             **{name: _column(float, _fraction, nullable=True) for name in SHARE_COLUMNS},
             **{f"told_{k}": _column(float, _fraction, nullable=True) for k in range(len(SHARE_COLUMNS))},
+            **{name: _column(str) for name in ("sensor", "season", "place")},
         },
         unique=["chip_id"],
         strict=True,

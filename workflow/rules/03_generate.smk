@@ -4,6 +4,7 @@ rule generate:
     input:
         GENERATE.code,
         real=PREPARE.path("chips.parquet"),
+        data=PREPARE.path("data.json"),
         model=ancient(TRAIN.path("model")),
         trained=TRAIN.path("run.json"),
     output:

@@ -26,6 +26,7 @@ from groundsynth.data.chips import ChipRules
 from groundsynth.data.coverage import SCORED, primary_classes, suggest_side
 from groundsynth.data.grids import align_scenes, pixel_metres
 from groundsynth.data.label_fraction import hide_labels
+from groundsynth.data.origins import describe_origin
 from groundsynth.data.scene import Scene, Stretch, write_raster
 from groundsynth.data.sources import get_source
 from groundsynth.data.store import MEMORY, Raster, Store
@@ -200,6 +201,7 @@ def _describe_scene(atlas: Atlas, number: int, stretch: Stretch) -> dict:
     return {
         "scene": scene.name,
         "source": scene.source,
+        **describe_origin(get_source(scene.source), scene.name),
         "sha256": content.hexdigest(),
         "crs": scene.crs.to_string() if scene.crs else None,
         "transform": list(scene.transform)[:6],

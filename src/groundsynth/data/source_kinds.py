@@ -21,11 +21,13 @@ class SceneFiles:
         image: red, green and blue as three files of one band each, or one file of three bands
             (and an alpha band).
         land_cover: a raster of class codes, or polygons (``.gpkg``).
+        season: when the image was taken, if the scenes of the source differ in it.
     """
 
     name: str
     image: tuple[str, ...]
     land_cover: str
+    season: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Source:
         notes: what a reader of any number from this source should know.
         stretched: the bands are display values 0…255 already; no stretch is fitted to them.
         same_grid: pairs (map CRS, band CRS) that may differ, each with the reason.
+        sensor, season, place: of all its scenes, in words; empty where they differ, or nobody says.
     """
 
     name: str
@@ -65,6 +68,9 @@ class Source:
     notes: tuple[str, ...]
     stretched: bool = False
     same_grid: dict[tuple[str, str], str] = field(default_factory=dict)
+    sensor: str = ""
+    season: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

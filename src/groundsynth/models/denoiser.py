@@ -28,6 +28,7 @@ from torch import nn
 from torch.nn import functional as nnf
 
 from groundsynth.artifacts import atomic_path, read_json
+from groundsynth.data.origins import Names
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NUM_CLASSES
 from groundsynth.models.bits import BITS, count_channels, encode_maps
@@ -53,6 +54,7 @@ class DenoiserConfig:
     codes: tuple[int, ...]
     whitening: Whitening
     conditions: str = "none"
+    origins: Names = ()  # sensors, seasons and places that it can be told
 
     @property
     def data_channels(self) -> int:
@@ -73,7 +75,7 @@ class Denoiser(nn.Module):
         asked = config.conditions != "none"
         symbols = encode_maps(np.arange(NUM_CLASSES, dtype=np.uint8)[:, None, None], config.codes)
         self.register_buffer("meaning", symbols.flatten(1) / SIGMA_DATA if asked else None, persistent=False)
-        self.ask = ConditionTokens() if asked else None
+        self.ask = ConditionTokens(names=config.origins) if asked else None
         self.reader = ShareReader() if config.conditions in ("text", "both") else None
         self.level = Timesteps(LEVEL_WIDTH, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.known = nn.Sequential(

@@ -66,7 +66,7 @@ def generate_shard(
     """
     seeds = [derive_seed("sample", generator, system, index) for index in indices]
     given = None if layouts is None else np.stack(layouts["mask"])
-    request = None if asked is None else request_of(asked)
+    request = None if asked is None else request_of(asked, model.config.origins)
     images, masks = sample_pairs(model, system, seeds, settings, device, given, request)
     about = asked if layouts is None else layouts
     shares = np.array([class_shares(mask) for mask in masks])

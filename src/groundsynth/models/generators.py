@@ -65,16 +65,20 @@ def train_generator(
     device: torch.device,
     captions: TokenTable | None = None,
     start: Denoiser | None = None,
+    origins: pd.DataFrame | None = None,
 ) -> tuple[nn.Module, pd.DataFrame, float]:
     """Train what ``settings.policy`` names (see ``train_denoiser`` and ``train_gan``).
 
     Args:
         start: from :func:`load_start`; trainings that begin with other weights have other checkpoints.
+        origins: from :func:`groundsynth.data.origins.chip_origins`; a GAN is told nothing.
     """
     if settings.policy in GENERATORS:
         return train_gan(images, maps, gan, checkpoints, device)
     kept = checkpoints if start is None else checkpoints / f"from-{hash_weights(start)}"
-    return train_denoiser(images, maps, settings, kept, device, captions=captions, start=start)
+    return train_denoiser(
+        images, maps, settings, kept, device, captions=captions, start=start, origins=origins
+    )
 
 
 def load_start(folder: str | Path | None, settings: TrainingSettings, size: int) -> Denoiser | None:

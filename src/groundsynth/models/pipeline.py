@@ -19,12 +19,15 @@ from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 from PIL import Image
+from torch import nn
 
+from groundsynth.data.origins import check_origin
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NUM_CLASSES
 from groundsynth.models.asked import conditions_of, parse_shares
 from groundsynth.models.conditions import Conditions
 from groundsynth.models.denoiser import Denoiser, build_denoiser
+from groundsynth.models.gan_sampling import build_gan
 from groundsynth.models.sampling import sample_pairs
 from groundsynth.models.sentence_tokens import check_prompt
 from groundsynth.models.solvers import SamplingSettings
@@ -47,18 +50,17 @@ class GroundsynthOutput(BaseOutput):
     system: str
 
 
-class DenoiserModel(ModelMixin, ConfigMixin):
-    """The denoiser as a component that saves and loads itself.
+class _Model(ModelMixin, ConfigMixin):
+    """A generator's network as a component that saves and loads itself.
 
     Args:
-        settings: ``asdict`` of a ``DenoiserConfig``.
+        settings: ``asdict`` of the network's config.
         classes: the legend it was trained with.
 
     Raises:
         GroundsynthError: another legend than this package's.
     """
 
-    @register_to_config
     def __init__(self, settings: dict, classes: list[str]) -> None:
         super().__init__()
         if list(classes) != list(CLASSES):
@@ -66,30 +68,51 @@ class DenoiserModel(ModelMixin, ConfigMixin):
                 f"this generator's legend is {', '.join(classes)}, and maps here have {', '.join(CLASSES)}; train "
                 "one on this legend, or use the version it was made with"
             )
-        self.denoiser = build_denoiser(settings)
+        self.network = self.build(settings)
+
+
+class DenoiserModel(_Model):
+    """A denoiser (see ``denoiser.DenoiserConfig``)."""
+
+    build = staticmethod(build_denoiser)
+
+    @register_to_config
+    def __init__(self, settings: dict, classes: list[str]) -> None:
+        super().__init__(settings, classes)
+
+
+class GanModel(_Model):
+    """The generator of a GAN (see ``gan.GanConfig``)."""
+
+    build = staticmethod(build_gan)
+
+    @register_to_config
+    def __init__(self, settings: dict, classes: list[str]) -> None:
+        super().__init__(settings, classes)
 
 
 class GroundsynthPipeline(DiffusionPipeline):
     """Draws satellite images with their land-cover maps, as asked for, for given maps, or alone.
 
     Args:
-        denoiser: the network.
+        generator: the network, a denoiser's or a GAN's.
         policy: what it was trained for (see ``systems.py``).
         sampling: ``steps, solver, sigma_range, churn, guidance, hold_shares, pair_guidance``: how it draws unless a call says otherwise.
     """
 
     def __init__(
-        self, denoiser: DenoiserModel, policy: str = "unified", sampling: dict | None = None
+        self, generator: DenoiserModel | GanModel, policy: str = "unified", sampling: dict | None = None
     ) -> None:
         super().__init__()
-        self.register_modules(denoiser=denoiser)
+        self.register_modules(generator=generator)
         self.register_to_config(policy=policy, sampling=sampling)
 
     @classmethod
-    def of(cls, denoiser: Denoiser, policy: str, settings: SamplingSettings) -> GroundsynthPipeline:
-        """Return the pipeline of a trained denoiser."""
-        component = DenoiserModel(asdict(denoiser.config), list(CLASSES))
-        component.denoiser.load_state_dict(denoiser.state_dict())
+    def of(cls, network: nn.Module, policy: str, settings: SamplingSettings) -> GroundsynthPipeline:
+        """Return the pipeline of a trained generator."""
+        kind = DenoiserModel if isinstance(network, Denoiser) else GanModel
+        component = kind(asdict(network.config), list(CLASSES))
+        component.network.load_state_dict(network.state_dict())
         sampling = {k: v for k, v in asdict(settings).items() if k != "batch_size"}
         return cls(component.eval(), policy, sampling)
 
@@ -114,6 +137,7 @@ class GroundsynthPipeline(DiffusionPipeline):
         mask: np.ndarray | Image.Image | None = None,
         prompt: str | None = None,
         shares: Mapping[str, float] | None = None,
+        origin: Mapping[str, str] | None = None,
         num_images: int = 1,
         seed: int = 0,
         system: str | None = None,
@@ -128,32 +152,41 @@ class GroundsynthPipeline(DiffusionPipeline):
             prompt: a description to draw a pair for, where the generator learned text; sentences such as the
                 layout writer's are what it knows.
             shares: class shares to draw a pair for, by class name, where it learned those; they sum to 1.
+            origin: where the pair should be from, by ``sensor``, ``season`` and ``place``, in names that the generator was
+                trained on.
             num_images: how many, for every map if there are maps.
             seed: decides every sample together with its number.
             system: which to draw; None is ``mask`` with a map, ``text`` with a prompt or shares, and without
                 either the first it was trained for.
 
         Raises:
-            GroundsynthError: a prompt, shares or a map that do not fit, or a system that was not trained.
+            GroundsynthError: a prompt, shares, an origin or a map that do not fit, or a system that was not trained.
         """
         if num_images < 1:
             raise GroundsynthError(f"num_images = {num_images} must be at least 1; ask for one or more")
-        asked = self._request(mask, prompt, shares)
+        asked = self._request(mask, prompt, shares, origin)
         system = self._system(mask, system, asked is not None)
         maps = None if mask is None else _stack_maps(mask).repeat(num_images, axis=0)
         seeds = [
             derive_seed("pipeline", system, seed, k) for k in range(num_images if maps is None else len(maps))
         ]
         drawn = sample_pairs(
-            self.denoiser.denoiser, system, seeds,
+            self.generator.network, system, seeds,
             self._settings(num_inference_steps, guidance_scale, batch_size), self.device, maps,
             conditions=_repeat(asked, len(seeds)) if system in ASKED else None,
         )  # fmt: skip
         return GroundsynthOutput([Image.fromarray(image) for image in drawn[0]], drawn[1], system)
 
-    def _request(self, mask, prompt: str | None, shares: Mapping[str, float] | None) -> Conditions | None:
+    def _request(
+        self,
+        mask,
+        prompt: str | None,
+        shares: Mapping[str, float] | None,
+        origin: Mapping[str, str] | None = None,
+    ) -> Conditions | None:
         """Return what one sample is asked for, or None if nothing is."""
-        known = self.denoiser.denoiser.config.conditions
+        config = self.generator.network.config
+        known, codes = config.conditions, check_origin(origin, config.origins)
         for name, given, part in (("prompt", prompt, "text"), ("shares", shares, "shares")):
             if given is None:
                 continue
@@ -167,16 +200,22 @@ class GroundsynthPipeline(DiffusionPipeline):
                 raise GroundsynthError(
                     f"a mask and {name} were given, and a map says all that {name} could; give one of them"
                 )
-        if prompt is None and shares is None:
+        if mask is not None and origin:
+            raise GroundsynthError(
+                "a mask and an origin were given, and only pairs are asked for an origin; give one"
+            )
+        if prompt is None and shares is None and not origin:
             return None
         row = np.full(NUM_CLASSES, np.nan) if shares is None else parse_shares(shares)
-        return conditions_of(["" if prompt is None else check_prompt(prompt)], row[None])
+        request = conditions_of(["" if prompt is None else check_prompt(prompt)], row[None])
+        return replace(request, origin=torch.from_numpy(codes))
 
     def _system(self, mask, system: str | None, asked: bool) -> str:
-        able = systems_of(self.config.policy, self.denoiser.denoiser.config.conditions)
+        able = systems_of(self.config.policy, self.generator.network.config.conditions)
         free = [name for name in able if name not in GIVEN_MAP]
+        given = [name for name in able if name in GIVEN_MAP] or ["mask"]
         if system is None:
-            system = "text" if asked else "mask" if mask is not None else (free or able)[0]
+            system = "text" if asked else given[0] if mask is not None else (free or able)[0]
         if system not in able:
             raise GroundsynthError(
                 f"system '{system}' was not trained: policy '{self.config.policy}' draws {', '.join(able)}; ask for "

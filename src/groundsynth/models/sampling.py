@@ -282,7 +282,7 @@ def _check_asked(model: Denoiser, system: str, n: int, conditions: Conditions | 
         needs = "needs conditions to be asked for" if conditions is None else "takes no conditions"
         raise GroundsynthError(f"system '{system}' {needs}")
     if conditions is not None:
-        check_conditions(conditions, n, model.config.conditions)
+        check_conditions(conditions, n, model.config.conditions, model.config.origins)
 
 
 def _check_maps(model: Denoiser, system: str, n: int, maps: np.ndarray | None) -> None:

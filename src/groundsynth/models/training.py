@@ -20,6 +20,7 @@ import torch
 from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
+from groundsynth.data.origins import known_names, origin_codes
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import class_shares
 from groundsynth.models.bits import count_adjacency, encode_maps, one_hot_codes, order_codes
@@ -58,7 +59,13 @@ class TrainingSettings:
     conditions: str = "none"
     precision: str = "float32"
 
-    def key(self, images: np.ndarray, maps: np.ndarray, captions: TokenTable | None = None) -> str:
+    def key(
+        self,
+        images: np.ndarray,
+        maps: np.ndarray,
+        captions: TokenTable | None = None,
+        origins: pd.DataFrame | None = None,
+    ) -> str:
         """Name a checkpoint by everything that decides the weights: settings, code and data."""
         digest = hashlib.sha256(repr(self).encode())
         for module in sorted(Path(__file__).parent.glob("*.py")):
@@ -67,11 +74,15 @@ class TrainingSettings:
         digest.update(np.ascontiguousarray(images))
         digest.update(np.ascontiguousarray(maps))
         digest.update(b"" if captions is None else captions.digest())
+        digest.update(b"" if origins is None else origins.to_csv(index=False).encode())
         return digest.hexdigest()[:16]
 
 
-def new_denoiser(images: np.ndarray, maps: np.ndarray, settings: TrainingSettings) -> Denoiser:
-    """Build an untrained denoiser whose colour axes and bit codes fit the training chips."""
+def new_denoiser(
+    images: np.ndarray, maps: np.ndarray, settings: TrainingSettings, origins: pd.DataFrame | None = None
+) -> Denoiser:
+    """Build an untrained denoiser whose colour axes, bit codes and origins fit the training chips."""
+    told = origins is not None and settings.conditions != "none"
     torch.manual_seed(derive_seed("weights", settings.seed))
     return Denoiser(
         DenoiserConfig(
@@ -81,6 +92,7 @@ def new_denoiser(images: np.ndarray, maps: np.ndarray, settings: TrainingSetting
             codes=one_hot_codes() if settings.mask_code == "one_hot" else order_codes(count_adjacency(maps)),
             whitening=fit_whitening(images),
             conditions=settings.conditions,
+            origins=known_names(origins) if told else (),
         )
     )
 
@@ -145,6 +157,7 @@ def train_denoiser(
     after_step: Callable[[int], None] | None = None,
     captions: TokenTable | None = None,
     start: Denoiser | None = None,
+    origins: pd.DataFrame | None = None,
 ) -> tuple[Denoiser, pd.DataFrame, float]:
     """Train on real chips and return the averaged model, the loss curve and the seconds spent.
 
@@ -157,6 +170,7 @@ def train_denoiser(
         captions: of the chips, in their order; needed where ``settings.conditions`` names text.
         start: a trained generator whose weights, colour axes and codes are begun with; ``checkpoints`` is then
             a folder of its own (see ``generators.train_generator``).
+        origins: ``sensor, season, place`` of the chips, in their order; told where conditions are and they differ.
 
     Raises:
         GroundsynthError: no chips, no captions where they are needed, or a loss that is no longer finite.
@@ -170,7 +184,11 @@ def train_denoiser(
             f"conditions '{settings.conditions}' need a caption for each of {len(images)} training chips; describe "
             "them, or choose conditions 'shares' or 'none'"
         )
-    model = (copy.deepcopy(start) if start is not None else new_denoiser(images, maps, settings)).to(device)
+    model = copy.deepcopy(start) if start is not None else new_denoiser(images, maps, settings, origins)
+    model = model.to(device)
+    codes = None
+    if origins is not None and model.config.origins:
+        codes = torch.from_numpy(origin_codes(origins, model.config.origins))
     shares = torch.tensor(np.array([class_shares(labels) for labels in maps]), dtype=torch.float32)
     data = torch.cat([model.config.whitening.whiten(images), encode_maps(maps, model.config.codes)], dim=1)
     optimiser = torch.optim.AdamW(
@@ -179,7 +197,8 @@ def train_denoiser(
     ema = EMAModel(
         model.parameters(), decay=settings.ema_decay, inv_gamma=1.0, power=0.75, use_ema_warmup=True
     )
-    path = checkpoints / settings.key(images, maps, captions) / "checkpoint.pt"
+    told = None if codes is None else origins
+    path = checkpoints / settings.key(images, maps, captions, told) / "checkpoint.pt"
     moving = {"model": model, "optimiser": optimiser, "ema": ema}
     start, log, spent = resume_checkpoint(path, device, **moving)
     began = saved = time.monotonic()
@@ -193,6 +212,7 @@ def train_denoiser(
         known = None
         if settings.conditions != "none":
             known = _know(shares[rows], captions, rows, turns, generator)
+            known = known if codes is None else replace(known, origin=codes[rows])
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
         half = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")

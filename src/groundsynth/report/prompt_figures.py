@@ -111,6 +111,29 @@ def plot_held(shares: np.ndarray, free: np.ndarray, held: np.ndarray, images: np
     return figure
 
 
+def plot_origins(origins: Sequence[str], images: np.ndarray, maps: np.ndarray) -> Figure:
+    """Draw one request from several origins, a row of images over a row of maps each, one column per seed.
+
+    Args:
+        origins: k in words; images: (k, n, h, w, 3) uint8; maps: (k, n, h, w) uint8.
+    """
+    k, n = images.shape[:2]
+    figure, axes = plt.subplots(
+        2 * k, n, figsize=(1.15 * n + 1.6, 2.3 * k + 0.4), squeeze=False, layout="constrained"
+    )
+    for row, cells in enumerate(axes):
+        pictures = images[row // 2] if row % 2 == 0 else [colour_map(labels) for labels in maps[row // 2]]
+        for cell, picture in zip(cells, pictures, strict=True):
+            cell.imshow(picture, interpolation="nearest")
+            cell.set(xticks=[], yticks=[])
+        if row % 2 == 0:
+            cells[0].set_ylabel(
+                textwrap.fill(origins[row // 2], 16), rotation=0, ha="right", va="center", fontsize=9
+            )
+    figure.legend(handles=legend_handles(), loc="outside lower center", ncols=7, fontsize=8, handlelength=1)
+    return figure
+
+
 def plot_asked(shares: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """Draw asked against drawn shares, one column per class, on the map above and on the label below.
 
@@ -166,7 +189,28 @@ def prompt_findings(metrics: pd.DataFrame) -> str:
             f"(held against another sample's request: {control['on=map']:.2f} and {control['on=label']:.2f}; the "
             f"labeller's own on real chips: {ceiling.iloc[0]:.2f})."
         )
-    return "\n".join(lines + _rare_findings(metrics))
+    return "\n".join(lines + _rare_findings(metrics) + _origin_findings(metrics))
+
+
+def _origin_findings(metrics: pd.DataFrame) -> list[str]:
+    rows = metrics[metrics["metric"] == "origin_accuracy"]
+    lines = []
+    for regime, part in rows.groupby("regime", sort=False):
+        of = part.set_index(["system", "arm"])[["value", "low", "high"]]
+        for system, arm in of.index:
+            if system == "real" or arm.endswith(":other"):
+                continue
+            lines.append(
+                f"- Asked for a {regime.removeprefix('field=')} ({arm}): {_percent(of.loc[(system, arm)])} of the images are "
+                f"told to be from there by who knows real chips (real chips themselves: {_percent(of.loc[('real', '')])}; "
+                f"held against the origin of another request: {_percent(of.loc[(system, arm + ':other')])})."
+            )
+    return lines
+
+
+def _percent(row: pd.Series) -> str:
+    ends = "" if pd.isna(row["low"]) else f" [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+    return f"{100 * row['value']:.0f} %{ends}"
 
 
 def _rare_findings(metrics: pd.DataFrame) -> list[str]:
