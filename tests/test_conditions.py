@@ -136,6 +136,21 @@ def test_training_reads_captions_and_shares_and_other_captions_are_another_train
     assert np.abs(images[2].astype(int) - again[0]).max() <= 2
 
 
+@pytest.mark.parametrize("hold", [True, False])
+def test_an_asked_sample_depends_on_its_seed_and_request_not_on_its_batch(chips, hold):
+    model, solving = new_denoiser(*chips, SETTINGS).eval(), replace(SOLVING, hold_shares=hold, guidance=2.0)
+    seeds, order, asked = [11, 22, 33, 44], [3, 0, 2], some()
+    asked.shares[:2] = torch.nan  # two in words alone
+    images, maps = sample_pairs(model, "text", seeds, replace(solving, batch_size=4), CPU, conditions=asked)
+    few, few_maps = sample_pairs(
+        model, "text", [seeds[k] for k in order], solving, CPU, conditions=asked[torch.tensor(order)]
+    )
+    off = np.abs(images[order].astype(int) - few)
+    assert off.max() <= 2
+    assert (off == 0).mean() >= 0.99
+    assert (maps[order] == few_maps).mean() >= 0.99
+
+
 def test_shares_are_obeyed_after_a_short_training(chips, tmp_path):
     """Chips are wholly class 0 or wholly class 4; asked for one, the model draws more of it than of the other."""
     settings = replace(

@@ -8,7 +8,7 @@ from groundsynth.artifacts import metric_row
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.report.policy_figures import plot_policies, policies_caption
-from groundsynth.workflow.policy_study import STAGE, compare_policies, obedience_difference
+from groundsynth.workflow.policy_study import STAGE, compare_policies, obedience_difference, same_requests
 
 
 def counts(hits: list[int], of: int = 100) -> np.ndarray:
@@ -24,6 +24,20 @@ def test_the_difference_of_two_sets_of_images_and_its_interval():
     assert same["low"] < 0 < same["high"]
     better = obedience_difference(counts([80] * 20), counts([60] * 20), (0,))
     assert [better[k] for k in ("value", "low", "high")] == pytest.approx([0.2, 0.2, 0.2])
+
+
+def test_only_like_requests_are_compared_and_as_many_of_each():
+    first = pd.DataFrame({"kind": ["captions", "shares", "rare"] * 3, "number": range(9)})
+    second = pd.DataFrame({"kind": ["shares", "captions", "both", "shares"], "number": range(4)})
+    one, other = same_requests(first, second)
+    assert one["number"].tolist() == [0, 1, 4]
+    assert other["number"].tolist() == [0, 1, 3]
+    plain = pd.DataFrame({"kind": [""] * 3})
+    assert [len(part) for part in same_requests(plain, plain[:2])] == [2, 2]
+    with pytest.raises(
+        GroundsynthError, match="one set was asked for captions, shares, rare, the other for both"
+    ):
+        same_requests(first, second[2:3])
 
 
 def measured() -> pd.DataFrame:

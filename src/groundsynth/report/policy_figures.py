@@ -77,6 +77,7 @@ def policies_caption(metrics: pd.DataFrame, margin: float, single: str) -> str:
         f"One generator for all uses (circles) beside one for each (study '{single}', squares). Obedience: the labeller's "
         f"mIoU on images against their own maps, with the interval over images; the dashed line is {100 * margin:g} points, "
         "as far as it may fall short. Distance: kernel distance with the range over random subsets; grey is that of real "
-        "training chips. Cost: of the whole training, from steps taken side by side. Not inferior in "
+        "training chips. Cost: of the whole training, from steps taken side by side. One training of each, pairs drawn as "
+        "the studies draw them (the one generator can guide a pair's image by its map, the others cannot). Not inferior in "
         f"{passed} of {len(tests)} tests{short}."
     )

@@ -18,7 +18,7 @@ from groundsynth.checks.scattering import scattering_features
 from groundsynth.checks.territory import held_out_windows, read_territory
 from groundsynth.checks.training_cost import step_seconds
 from groundsynth.config import Study, require_same_chips
-from groundsynth.data.synthetic import read_synthetic
+from groundsynth.data.synthetic import read_asked, read_synthetic
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
 from groundsynth.models.conditions import TokenTable
@@ -42,6 +42,8 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
     steps of each training), ``delta_obedience`` (mIoU over
     the primary classes of one labeller, the unified study's, on images against their maps; interval over
     images), ``kid`` of both and of real training chips (the floor), and ``not_inferior`` (1 or 0) for each.
+
+    Of system ``text``, as many samples of each kind of request count for both.
 
     Raises:
         GroundsynthError: studies without a system in common, or of other chips.
@@ -85,12 +87,13 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
     rows.append(add("kid", system="real", regime="features=scattering", **floor))
     for system in systems:
         both = {
-            name: read_synthetic(study.study, fold, [generator], [system], study.generate.shards)
+            name: _drawn(study, fold, generator, system)
             for name, study, generator in (
                 ("unified", unified, f"unified-s{unified.generator.seeds[0]}"),
                 (system, single, f"{system}-s{single.generator.seeds[0]}"),
             )
         }
+        both = dict(zip(both, same_requests(*both.values()), strict=True))
         rows.append(add("training_cost_ratio", cost["unified"] / cost[system], system=system, seeds=1))
         images = {name: np.stack(chips["image"]) for name, chips in both.items()}
         kid = {name: distance(x) for name, x in images.items()}
@@ -108,6 +111,34 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
     caption = policies_caption(metrics, MARGIN, single.study)
     save_figure(plot_policies(metrics, MARGIN), folder / "policies.png", caption)
     return metrics
+
+
+def _drawn(study: Study, fold: int, generator: str, system: str) -> pd.DataFrame:
+    """Return the chips of a system, with the kind of request each was drawn for (column ``kind``; '' for none)."""
+    place = (study.study, fold, [generator], [system], study.generate.shards)
+    chips = read_synthetic(*place)
+    asked = read_asked(*place).set_index("chip_id")["kind"]
+    return chips.assign(kind=chips["chip_id"].map(asked).fillna(""))
+
+
+def same_requests(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return two sets with as many chips of each ``kind`` of request, the first ones of each; other kinds are left out.
+
+    Raises:
+        GroundsynthError: sets that were asked for nothing alike.
+    """
+    counts = [chips["kind"].value_counts() for chips in (first, second)]
+    fewest = pd.concat(counts, axis=1).min(axis=1, skipna=False).dropna()
+    if fewest.empty:
+        one, other = (", ".join(chips["kind"].unique()) for chips in (first, second))
+        raise GroundsynthError(
+            f"one set was asked for {one}, the other for {other}; generate.asks of both studies must share a kind"
+        )
+    kept = [
+        chips[chips.groupby("kind").cumcount() < chips["kind"].map(fewest).fillna(0)]
+        for chips in (first, second)
+    ]
+    return kept[0].reset_index(drop=True), kept[1].reset_index(drop=True)
 
 
 def obedience_difference(first: np.ndarray, second: np.ndarray, primary: tuple[int, ...]) -> dict:
