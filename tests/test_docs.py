@@ -8,7 +8,7 @@ import yaml
 
 from groundsynth.config import STAGES
 from groundsynth.paths import project_root
-from groundsynth.report.tables import between_markers, readme_block
+from groundsynth.report.readme import between_markers, readme_block
 
 ROOT = project_root()
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md", "results/verification.md"]

@@ -23,7 +23,7 @@ from groundsynth.artifacts import (
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import COLOURS
-from groundsynth.report import tables
+from groundsynth.report import readme, tables
 from groundsynth.report.attempts import read_attempts
 from groundsynth.report.glossary import glossary
 from groundsynth.report.pages import FIGURES, build_pages, list_figures, notebook_body, scrub
@@ -324,7 +324,7 @@ def test_only_the_laptop_study_renews_the_readme(results, tmp_path, monkeypatch)
     monkeypatch.setattr(publish, "README_STUDY", "smoke")
     target = publish_study("smoke")
     text = (tmp_path / "README.md").read_text()
-    assert tables.between_markers(text) == tables.readme_block(target, "smoke")
+    assert readme.between_markers(text) == readme.readme_block(target, "smoke")
     assert text.startswith("# t")
     assert text.endswith("after\n")
 

@@ -14,7 +14,7 @@ from small_study import make_run, make_study
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_table, write_metrics
 from groundsynth.config import load_study, validate_study
 from groundsynth.errors import GroundsynthError
-from groundsynth.report import captioning_figures, report_figures, tables
+from groundsynth.report import captioning_figures, readme, report_figures, tables
 from groundsynth.report.grounding_figures import plot_distances
 from groundsynth.report.measurements import MEASUREMENTS
 from groundsynth.report.provenance import config_hash, find_config, provenance
@@ -262,13 +262,13 @@ def test_minutes_are_measured_beside_planned(results):
 
 
 def test_the_readme_block_is_replaced_and_nothing_else():
-    text = f"head\n{tables.BEGIN}\nold\n{tables.END}\ntail\n"
-    new = tables.replace_block(text, "| new |")
-    assert new == f"head\n{tables.BEGIN}\n| new |\n{tables.END}\ntail\n"
-    assert tables.replace_block(new, "| new |") == new
-    assert tables.between_markers(new) == "| new |"
+    text = f"head\n{readme.BEGIN}\nold\n{readme.END}\ntail\n"
+    new = readme.replace_block(text, "| new |")
+    assert new == f"head\n{readme.BEGIN}\n| new |\n{readme.END}\ntail\n"
+    assert readme.replace_block(new, "| new |") == new
+    assert readme.between_markers(new) == "| new |"
     with pytest.raises(GroundsynthError, match="README"):
-        tables.replace_block("no markers", "x")
+        readme.replace_block("no markers", "x")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from groundsynth.report.pages import build_pages, executed_notebook, page_name, 
 from groundsynth.report.pooling import COUNTS
 from groundsynth.report.provenance import find_config, same_settings
 from groundsynth.report.published_claims import write_claims
+from groundsynth.report.readme import readme_block, replace_block
 from groundsynth.report.style import read_caption
 from groundsynth.report.tables import (
     REPORT,
@@ -34,9 +35,7 @@ from groundsynth.report.tables import (
     add_own_run,
     folders_of,
     of_stages,
-    readme_block,
     renew_measured,
-    replace_block,
 )
 
 SMALL_TABLES = (

@@ -5,7 +5,6 @@ Nothing here computes a result: rows are copied from artefacts, checked, sorted 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +22,6 @@ KEY = list(METRIC_COLUMNS[:7])
 REPORT = "09_report"
 COMMAND = r"(?:^|;)command="  # in the regime of a row that no stage measured
 BENCHMARK = "07_benchmark_segmentation"
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
 class Folder(NamedTuple):
@@ -481,49 +479,3 @@ def markdown_table(table: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in table.itertuples(index=False)]
     return "\n".join(lines)
-
-
-def readme_block(root: Path, study: str) -> str:
-    """Return the README's generated part: claim, table, hardware and minutes, all from artefacts."""
-    metrics = of_stages(read_table(root / "metrics.csv", "metrics"))
-    manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
-    shown = headline(metrics)
-    scores = pick(shown, "miou", arm="real")
-    n, seeds = (_whole(scores[name]) for name in ("n", "seeds"))
-    minutes = pick(metrics, "stage_seconds")["value"].sum() / 60
-    folds, generators = folds_of(shown)
-    units = f"n = {n}, {counted(seeds, 'seed')}"
-    if folds > 1:
-        units += (
-            f" in each of {counted(generators, 'generator')}, {folds} folds trained on overlapping ground"
-        )
-    note = (
-        "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals over "
-        f"blocks and seeds ({units}). Study `{study}`, "
-        f"{manifest['data']['title']}, {minutes:.0f} minutes on {manifest['device']}."
-    )
-    claim = claim_sentence(metrics, study)
-    return f"**{claim}**\n\n{markdown_table(result_table(metrics))}\n\n{note}"
-
-
-def _whole(values: pd.Series) -> str:
-    return str(int(values.iloc[0])) if len(values) and pd.notna(values.iloc[0]) else "–"
-
-
-def between_markers(text: str) -> str:
-    """Return what stands between the result markers of a README.
-
-    Raises:
-        GroundsynthError: the markers are missing or out of order.
-    """
-    start, stop = text.find(BEGIN), text.find(END)
-    if start < 0 or stop < start:
-        raise GroundsynthError(f"README.md: needs the lines {BEGIN} and {END} in this order; put them back")
-    return text[start + len(BEGIN) : stop].strip()
-
-
-def replace_block(text: str, block: str) -> str:
-    """Return a README with ``block`` between its result markers."""
-    between_markers(text)
-    head, rest = text.split(BEGIN, 1)
-    return f"{head}{BEGIN}\n{block.strip()}\n{END}{rest.split(END, 1)[1]}"

@@ -1,0 +1,72 @@
+"""The part of ``README.md`` that is written from a published study, between two markers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from groundsynth.artifacts import read_json, read_table
+from groundsynth.errors import GroundsynthError
+from groundsynth.report.generation_summary import generation_table
+from groundsynth.report.tables import (
+    claim_sentence,
+    counted,
+    folds_of,
+    headline,
+    markdown_table,
+    of_stages,
+    pick,
+    result_table,
+)
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+def readme_block(root: Path, study: str) -> str:
+    """Return the README's generated part, all from artefacts: claim, table, hardware and minutes, and the generator."""
+    whole = read_table(root / "metrics.csv", "metrics")
+    metrics = of_stages(whole)
+    manifest = read_json(root / "manifest.json", f"python -m groundsynth publish {study}")
+    shown = headline(metrics)
+    scores = pick(shown, "miou", arm="real")
+    n, seeds = (_whole(scores[name]) for name in ("n", "seeds"))
+    minutes = pick(metrics, "stage_seconds")["value"].sum() / 60
+    folds, generators = folds_of(shown)
+    units = f"n = {n}, {counted(seeds, 'seed')}"
+    if folds > 1:
+        units += (
+            f" in each of {counted(generators, 'generator')}, {folds} folds trained on overlapping ground"
+        )
+    note = (
+        "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals over "
+        f"blocks and seeds ({units}). Study `{study}`, "
+        f"{manifest['data']['title']}, {minutes:.0f} minutes on {manifest['device']}."
+    )
+    claim = claim_sentence(metrics, study)
+    parts = [f"**{claim}**", markdown_table(result_table(metrics)), note]
+    made = generation_table(whole, manifest["config"]["generate"])
+    return "\n\n".join([*parts, markdown_table(made)] if len(made) else parts)
+
+
+def _whole(values: pd.Series) -> str:
+    return str(int(values.iloc[0])) if len(values) and pd.notna(values.iloc[0]) else "–"
+
+
+def between_markers(text: str) -> str:
+    """Return what stands between the result markers of a README.
+
+    Raises:
+        GroundsynthError: the markers are missing or out of order.
+    """
+    start, stop = text.find(BEGIN), text.find(END)
+    if start < 0 or stop < start:
+        raise GroundsynthError(f"README.md: needs the lines {BEGIN} and {END} in this order; put them back")
+    return text[start + len(BEGIN) : stop].strip()
+
+
+def replace_block(text: str, block: str) -> str:
+    """Return a README with ``block`` between its result markers."""
+    between_markers(text)
+    head, rest = text.split(BEGIN, 1)
+    return f"{head}{BEGIN}\n{block.strip()}\n{END}{rest.split(END, 1)[1]}"

@@ -1,0 +1,89 @@
+"""The small table of what was found of a generator: right rows, right numbers, nothing where nothing was measured."""
+
+import pandas as pd
+
+from groundsynth.artifacts import METRIC_COLUMNS, metric_row
+from groundsynth.report.generation_summary import generation_table
+
+GENERATE = {"solver": "euler", "sampling_steps": 8, "guidance": 2.0, "hold_shares": True}
+CURVE, UNSEEN = "command=sampling-curve;run=x", "command=measure-obedience"
+
+
+def row(stage: str, metric: str, value: float, regime: str, **about) -> dict:
+    return metric_row("s", stage, metric, value, low=value - 0.1, high=value + 0.1, regime=regime, **about)
+
+
+def measured() -> pd.DataFrame:
+    rows = [
+        row("02_train_generator", "training_cost_ratio", 1.1, "command=compare-policies;run=single", system="joint"),
+        row("02_train_generator", "training_cost_ratio", 1.3, "command=compare-policies;run=single", system="mask"),
+        row("02_train_generator", "training_cost_ratio", 9.0, "command=compare-policies;run=single_use", system="mask"),
+        *(
+            row("02_train_generator", "not_inferior", value, f"measure={m};command=compare-policies;run=single", system="joint")
+            for m, value in (("kid", 1.0), ("obedience", 0.0))
+        ),
+        row("03_generate", "sampling_speedup", 90.0, f"solver=euler;steps=8;{CURVE}", system="joint"),
+        row("03_generate", "sampling_speedup", 190.0, f"solver=euler;steps=4;{CURVE}", system="joint"),
+        row("03_generate", "kid", 1.5, f"solver=euler;steps=8;features=scattering;{CURVE}", system="joint"),
+        row("03_generate", "kid", 1.6, f"solver=euler;steps=250;features=scattering;{CURVE}", system="joint"),
+        *(
+            row("04_label", "mask_obedience_ratio", value, f"layouts={at};{who};{UNSEEN}", system=system)
+            for at, who, system, value in (
+                ("validation", "generator=unified-s0;guidance=1", "mask", 0.7),
+                ("validation", "generator=unified-s0;guidance=2", "mask", 0.9),
+                ("hidden", "generator=unified-s0;guidance=2", "mask", 1.2),
+                ("validation", "generator=gan/spade-s0", "spade", 1.1),
+            )
+        ),
+        row("03_generate", "diversity_ratio", 0.8, f"layouts=validation;generator=unified-s0;guidance=2;{UNSEEN}", system="mask"),
+        row("03_generate", "diversity_ratio", 0.1, f"layouts=validation;generator=unified-s0;guidance=2;{UNSEEN}", system="mask", arm="one_image"),
+        *(
+            row("04_label", "share_skill", value, f"on={on}", system="text", arm=arm)
+            for arm, on, value in (
+                ("shares", "map", 0.9), ("shares", "label", 0.5), ("shares:other", "map", -0.2),
+                ("shares:other", "label", -0.3),
+            )
+        ),
+        row("04_label", "share_skill", 0.4, "on=label,split=val", system="real"),
+        row("04_label", "rare_share_gain", 4.0, "prior=ground", system="text", arm="rare"),
+        row("04_label", "rare_share_gain", 4.0, "prior=ground", system="text", arm="rare", class_="bare"),
+        row("04_label", "rare_kappa_change", 0.05, "", system="text", arm="rare"),
+        *(
+            row("06_ground", "power_spectrum_error", value, "against=held_out", system=system)
+            for system, value in (("joint", 0.3), ("mask", 0.2), ("real", 0.1))
+        ),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+
+
+def test_every_number_stands_beside_what_it_is_held_against():
+    table = generation_table(measured(), GENERATE)
+    found = dict(
+        zip(table.iloc[:, 0].str.split(",").str[0], table.iloc[:, 1:].itertuples(index=False), strict=True)
+    )
+    lines = [" | ".join(row) for row in found.values()]
+    assert len(lines) == 7
+    assert lines[0] == "1.10 to 1.30 | not inferior to it in 1 of 2 tests of obedience and distance"
+    assert (
+        lines[1] == "90 times in 8 steps | kernel distance 1.50 [1.40, 1.60]; in 250 steps 1.60 [1.50, 1.70]"
+    )
+    assert lines[2].startswith("validation blocks 0.90 [0.80, 1.00], hidden blocks 1.20 [1.10, 1.30] | ")
+    assert lines[2].endswith("SPADE: validation blocks 1.10 [1.00, 1.20]")
+    assert lines[3].startswith("validation blocks 0.80 [0.70, 0.90] | ")
+    assert lines[4].startswith(
+        "0.90 [0.80, 1.00] on the map, 0.50 [0.40, 0.60] on the image | another sample's request"
+    )
+    assert "−0.30 [−0.40, −0.20]; the labeller's own skill on real chips: 0.40" in lines[4]
+    assert (
+        lines[5]
+        == "4.0 [3.9, 4.1] times | its true share; kappa of image and map changes by +0.05 [−0.05, +0.15]"
+    )
+    assert lines[6] == "20 to 30 % | real training chips: 10 %"
+
+
+def test_what_was_not_measured_has_no_row_and_several_folds_have_none():
+    metrics = measured()
+    without = metrics[~metrics["regime"].str.contains("command=")]
+    assert len(generation_table(without, GENERATE)) == 3
+    assert generation_table(metrics.iloc[:0], GENERATE).empty
+    assert generation_table(metrics.assign(regime=metrics["regime"] + ";fold=0"), GENERATE).empty
