@@ -42,6 +42,7 @@ ROWS: dict[str, dict] = {
     "asked": dict(
         chip_id="text-s0-text-000000", kind="both", prompt="A lake.", condition="caption of c", raised=-1,
         **{f"share_{k}": 1 / 7 for k in K}, **{f"told_{k}": 0.5 for k in K},
+        sensor="Sentinel-2", season="December 2024", place="",
     ),
     "agreement": dict(**SAMPLE, agreement=0.5, kappa=-0.1, trust=0.9, **{f"iou_{k}": 0.5 for k in K}),
     "captions": dict(

@@ -99,6 +99,8 @@ def plot_held(shares: np.ndarray, free: np.ndarray, held: np.ndarray, images: np
             bars.barh(np.full(NUM_CLASSES, place), row, 0.8, ends[:-1], color=colours)
         bars.set(xlim=(0, 1), ylim=(-0.5, 2.5), xticks=[], yticks=[2, 1, 0])
         bars.set_yticklabels(["asked", "free", "held"] if column == 0 else [], fontsize=9)
+        if np.isnan(shares[column]).all():
+            bars.text(0.5, 2, "in words, or nothing", ha="center", va="center", fontsize=8, color="#555555")
         bars.tick_params(length=0)
         for row, picture in enumerate((colour_map(free[column]), colour_map(held[column]), images[column])):
             cell = figure.add_subplot(grid[row + 1, column])
