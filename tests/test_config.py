@@ -47,6 +47,8 @@ STUDIES = (
     "longer",
     "nc25",
     "one_hot",
+    "region",
+    "seasons",
     "text",
     "text_shares",
     "text_shuffled",

@@ -18,8 +18,10 @@ ORIGIN = ("sensor", "season", "place")
 Names = tuple[tuple[str, ...], ...]  # known sensors, seasons and places; () where scenes do not differ
 
 
-def describe_origin(source: Source, scene: str) -> dict[str, str]:
-    """Return sensor, season and place of a scene; '' where its source does not say."""
+def describe_origin(source: Source | None, scene: str) -> dict[str, str]:
+    """Return sensor, season and place of a scene; '' where its source, or nobody, does not say."""
+    if source is None:
+        return dict.fromkeys(ORIGIN, "")
     season = next((s.season for s in getattr(source, "scenes", ()) if s.name == scene), "")
     return {"sensor": source.sensor, "season": season or source.season, "place": source.place}
 

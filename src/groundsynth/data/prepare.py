@@ -28,7 +28,7 @@ from groundsynth.data.grids import align_scenes, pixel_metres
 from groundsynth.data.label_fraction import hide_labels
 from groundsynth.data.origins import describe_origin
 from groundsynth.data.scene import Scene, Stretch, write_raster
-from groundsynth.data.sources import get_source
+from groundsynth.data.sources import SOURCES, get_source
 from groundsynth.data.store import MEMORY, Raster, Store
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES
@@ -201,7 +201,7 @@ def _describe_scene(atlas: Atlas, number: int, stretch: Stretch) -> dict:
     return {
         "scene": scene.name,
         "source": scene.source,
-        **describe_origin(get_source(scene.source), scene.name),
+        **describe_origin(SOURCES.get(scene.source), scene.name),
         "sha256": content.hexdigest(),
         "crs": scene.crs.to_string() if scene.crs else None,
         "transform": list(scene.transform)[:6],
