@@ -279,6 +279,9 @@ def _realism_bars(axes: plt.Axes, rows: pd.DataFrame) -> None:
         rows["name"], rows["value"], yerr=_bars(rows), capsize=3, color=colours, error_kw={"linewidth": 1.4}
     )
     axes.grid(axis="x", visible=False)
+    if len(rows) > 5:  # names that would run into one another
+        axes.tick_params(axis="x", labelrotation=35)
+        plt.setp(axes.get_xticklabels(), ha="right", rotation_mode="anchor")
 
 
 def verdicts(certificate: pd.DataFrame, metrics: pd.DataFrame) -> Drawn:
