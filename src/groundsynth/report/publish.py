@@ -73,9 +73,7 @@ def publish_study(study: str) -> Path:
     with _exchanged(target) as copy:
         _fill(resolved, root, folders, copy, target)
     log_attempt(resolved, "publish", True)
-    _renew_overview(target.parent)
-    if study == README_STUDY:
-        renew_readme(target, study)
+    _renew_overview(target)
     return target
 
 
@@ -114,7 +112,7 @@ def publish_measured(study: str) -> Path:
         metrics = renew_measured(study, read_table(copy / "metrics.csv", "metrics"), copy)
         write_table(metrics, copy / "metrics.csv", "metrics")
         _write_index(resolved, copy, of_stages(metrics))
-    _renew_overview(target.parent)
+    _renew_overview(target)
     return target
 
 
@@ -130,10 +128,12 @@ def _exchanged(target: Path) -> Iterator[Path]:
         _replace(copy, target)
 
 
-def _renew_overview(published: Path) -> None:
-    """Write what all published studies share: the claims and the gallery."""
-    write_claims(published)
-    _write_gallery(published)
+def _renew_overview(target: Path) -> None:
+    """Write what quotes a published study: the claims, the gallery and, for one of them, the README."""
+    write_claims(target.parent)
+    _write_gallery(target.parent)
+    if target.name == README_STUDY:
+        renew_readme(target, target.name)
 
 
 def _must_be_the_same(study: Study, root: Path, target: Path) -> None:
