@@ -413,3 +413,4 @@ def test_what_replicates_measured_of_their_generators_counts(tmp_path, changes, 
 def test_small_numbers_keep_their_digits():
     assert claims.effect_words(claims.Evidence(0.008, -0.003, 0.02), "%") == "+0.008 [−0.003, +0.020] %"
     assert claims.effect_words(claims.Evidence(0.4, -0.1, 1.1), "pp") == "+0.4 [−0.1, +1.1] pp"
+    assert claims.effect_words(claims.Evidence(0.0, 0.0, 0.0), "pp") == "+0.0 [+0.0, +0.0] pp"

@@ -304,7 +304,7 @@ def effect_words(evidence: Evidence, unit: str) -> str:
     """Return ``+0.4 [−0.1, +1.1] pp``; numbers far below one keep more digits."""
     unit = f" {unit}" if unit else ""
     numbers = [x for x in (evidence.value, evidence.low, evidence.high) if x is not None]
-    digits = 1 if unit and max(map(abs, numbers)) >= 0.1 else 3
+    digits = 1 if unit and not 0 < max(map(abs, numbers)) < 0.1 else 3
     shown = [f"{x:+.{digits}f}".replace("-", "−") for x in numbers]
     return shown[0] + (f" [{shown[1]}, {shown[2]}]" if len(shown) == 3 else "") + unit
 
