@@ -50,7 +50,7 @@ def origins():
 @pytest.fixture(scope="module")
 def trained(chips, origins, tmp_path_factory):
     settings = replace(
-        SETTINGS, steps=300, batch_size=8, ema_decay=0.99, learning_rate=3e-3, conditions="shares",
+        SETTINGS, steps=150, batch_size=8, ema_decay=0.98, learning_rate=3e-3, conditions="shares",
         checkpoint_seconds=1e9,
     )  # fmt: skip
     model, *_ = train_denoiser(*chips, settings, tmp_path_factory.mktemp("kept"), CPU, origins=origins)
