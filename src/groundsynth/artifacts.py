@@ -68,6 +68,7 @@ def _column(kind: type | str, *checks: pa.Check, nullable: bool = False) -> pa.C
     return pa.Column(kind, checks=list(checks), nullable=nullable, coerce=True)
 
 
+ORIGIN = ("sensor", "season", "place")  # where a scene is from
 METRIC_COLUMNS = (
     "study", "stage", "system", "arm", "regime", "metric", "class", "value", "low", "high", "n", "seeds",
 )  # fmt: skip
@@ -118,7 +119,7 @@ TABLES: dict[str, pa.DataFrameSchema] = {
             "raised": _column(int, pa.Check.in_range(-1, len(SHARE_COLUMNS) - 1)),
             **{name: _column(float, _fraction, nullable=True) for name in SHARE_COLUMNS},
             **{f"told_{k}": _column(float, _fraction, nullable=True) for k in range(len(SHARE_COLUMNS))},
-            **{name: _column(str) for name in ("sensor", "season", "place")},
+            **{name: _column(str) for name in ORIGIN},
         },
         unique=["chip_id"],
         strict=True,

@@ -15,6 +15,7 @@ SYSTEMS_OF = {
     "spade": ("spade",),
     "joint_gan": ("joint_gan",),
 }
+GENERATOR = r"[a-z_]+-s\d+"  # a generator's name: <policy>-s<seed>
 GANS = ("spade", "joint_gan")  # policies that train a GAN, each for the system of its name
 GIVEN_MAP = ("mask", "spade")  # systems that draw an image for a map they are given
 ASKED = ("text",)  # systems that draw a pair for a caption, or for class shares

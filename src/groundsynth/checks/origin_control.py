@@ -20,7 +20,7 @@ from groundsynth.artifacts import metric_row
 from groundsynth.checks.agreement import random_partners
 from groundsynth.checks.resampling import bootstrap_interval
 from groundsynth.checks.scattering import scattering_features
-from groundsynth.data.origins import ORIGIN, known_names
+from groundsynth.data.scene_origins import ORIGIN, known_names
 
 STAGE = "04_label"
 METRIC = "origin_accuracy"

@@ -26,8 +26,8 @@ from groundsynth.data.chips import ChipRules
 from groundsynth.data.coverage import SCORED, primary_classes, suggest_side
 from groundsynth.data.grids import align_scenes, pixel_metres
 from groundsynth.data.label_fraction import hide_labels
-from groundsynth.data.origins import describe_origin
 from groundsynth.data.scene import Scene, Stretch, write_raster
+from groundsynth.data.scene_origins import describe_origin
 from groundsynth.data.sources import SOURCES, get_source
 from groundsynth.data.store import MEMORY, Raster, Store
 from groundsynth.errors import GroundsynthError

@@ -22,8 +22,8 @@ import pandas as pd
 import torch
 
 from groundsynth.config import ASK_NEEDS
-from groundsynth.data.origins import ORIGIN, Names, origin_codes
 from groundsynth.data.rare_objects import LEAST_PIXELS, RARE_SHARE, objects, rare_classes
+from groundsynth.data.scene_origins import ORIGIN, Names, origin_codes
 from groundsynth.data.turns import TURNS, turn
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NUM_CLASSES, SHARE_COLUMNS
@@ -78,7 +78,7 @@ def ask(
             images are None.
         rare_share: share of the ground below which a class is rare; rare_floor: below which it is too rare to be
             asked for.
-        origins: ``sensor, season, place`` of the chips (see ``data.origins``): a sample is asked to be from where the
+        origins: ``sensor, season, place`` of the chips (see ``data.scene_origins``): a sample is asked to be from where the
             chip is from that it is asked about, unless it is asked for nothing; None asks for no origin.
 
     Returns:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from groundsynth.artifacts import atomic_path
-from groundsynth.data.origins import ORIGIN, Names
 from groundsynth.data.pair_list import AS_THEY_ARE
+from groundsynth.data.scene_origins import ORIGIN, Names
 from groundsynth.models.denoiser import Denoiser
 from groundsynth.models.noise import POLICIES
 from groundsynth.models.training import TrainingSettings

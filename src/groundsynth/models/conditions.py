@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from groundsynth.data.origins import ORIGIN, Names
+from groundsynth.data.scene_origins import ORIGIN, Names
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NUM_CLASSES
 
@@ -39,7 +39,7 @@ class Conditions:
         tokens: (n, length, 384) float token states; rows beyond a text's length mean nothing.
         lengths: (n,) int tokens of each text; 0 where there is none.
         shares: (n, 7) class shares that sum to 1; a row of NaN where there are none.
-        origin: (n, 3) int codes of sensor, season and place (see ``data.origins``); 0 where nothing is said.
+        origin: (n, 3) int codes of sensor, season and place (see ``data.scene_origins``); 0 where nothing is said.
     """
 
     tokens: torch.Tensor

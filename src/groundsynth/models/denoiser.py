@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional as nnf
 
 from groundsynth.artifacts import atomic_path, read_json
-from groundsynth.data.origins import Names
+from groundsynth.data.scene_origins import Names
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NUM_CLASSES
 from groundsynth.models.bits import BITS, count_channels, encode_maps

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as nnf
 
 from groundsynth.artifacts import atomic_path
-from groundsynth.data.origins import Names
+from groundsynth.data.scene_origins import Names
 from groundsynth.legend import CLASSES, NO_LABEL, NUM_CLASSES
 from groundsynth.models.colour import Whitening
 

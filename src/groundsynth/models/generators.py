@@ -71,7 +71,7 @@ def train_generator(
 
     Args:
         start: from :func:`load_start`; trainings that begin with other weights have other checkpoints.
-        origins: from :func:`groundsynth.data.origins.chip_origins`; a GAN is told nothing.
+        origins: from :func:`groundsynth.data.scene_origins.chip_origins`; a GAN is told nothing.
     """
     if settings.policy in GENERATORS:
         return train_gan(images, maps, gan, checkpoints, device)

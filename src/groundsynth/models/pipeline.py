@@ -21,7 +21,7 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import nn
 
-from groundsynth.data.origins import check_origin
+from groundsynth.data.scene_origins import check_origin
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES, NUM_CLASSES
 from groundsynth.models.asked import conditions_of, parse_shares

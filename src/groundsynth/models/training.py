@@ -20,7 +20,7 @@ import torch
 from diffusers.training_utils import EMAModel
 from tqdm.auto import tqdm
 
-from groundsynth.data.origins import known_names, origin_codes
+from groundsynth.data.scene_origins import known_names, origin_codes
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import class_shares
 from groundsynth.models.bits import count_adjacency, encode_maps, one_hot_codes, order_codes

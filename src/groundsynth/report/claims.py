@@ -21,12 +21,13 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.report.claim_list import Claim, Rows, Test
 from groundsynth.report.provenance import settings_of, shared_plan
 from groundsynth.report.replicated import add_replicates
+from groundsynth.systems import GENERATOR
 
 VERDICTS = ("reproduced", "not shown", "reversed")
 BENCHMARKS = ("07_benchmark_segmentation", "08_benchmark_captioning")
 LEAST_SEEDS = 3  # downstream trainings per arm that a verdict rests on
 # what a regime says of where a row is from, and not of what was done
-PLACE = re.compile(r"^((fold|folds|generator|generators|shard|seed)=.*|[a-z_]+-s\d+)$")
+PLACE = re.compile(r"^((fold|folds|generator|generators|shard|seed)=.*|" + GENERATOR + ")$")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _tag(regime: str, name: str) -> str:
     if name == "fold" and "command=" in regime:  # commands name their fold as a run, but for the first
         run = re.search(r"(?:^|;)run=[^;]*?fold(\d+)(?:;|$)", regime)
         return run[1] if run else "0"
-    drawn = [part for part in regime.split(";") if re.match(r"^[a-z_]+-s\d+$", part)]
+    drawn = [part for part in regime.split(";") if re.fullmatch(GENERATOR, part)]
     return drawn[0] if name == "generator" and drawn else ""
 
 

@@ -7,15 +7,13 @@ their regime, the rows of several studies are told apart and can stand in one ta
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import pandas as pd
 
-from groundsynth.systems import SYSTEMS_OF
+from groundsynth.systems import GENERATOR, SYSTEMS_OF
 
 STAGES = ("03_generate", "04_label", "05_caption", "06_ground")
-GENERATOR = re.compile(r"(^|;)[a-z_]+-s\d+($|;)")
 
 
 def add_replicates(
@@ -45,7 +43,7 @@ def _of_generators(metrics: pd.DataFrame, settings: dict) -> pd.DataFrame:
     policies, seeds = settings["generator"]["policies"], settings["generator"]["seeds"]
     drawn = {system: policy for policy in reversed(policies) for system in SYSTEMS_OF[policy]}
     found = metrics[metrics["stage"].isin(STAGES) & metrics["system"].isin(drawn.keys())]
-    named = found["regime"].map(lambda regime: bool(GENERATOR.search(regime))).astype(bool)
+    named = found["regime"].str.contains(rf"(?:^|;){GENERATOR}(?:;|$)")
     if len(seeds) > 1:
         return found[named]
     tags = [f"{drawn[system]}-s{seeds[0]}" for system in found["system"]]

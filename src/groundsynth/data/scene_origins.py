@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from groundsynth.artifacts import ORIGIN
 from groundsynth.data.source_kinds import Source
 from groundsynth.errors import GroundsynthError
 
-ORIGIN = ("sensor", "season", "place")
 Names = tuple[tuple[str, ...], ...]  # known sensors, seasons and places; () where scenes do not differ
 
 
