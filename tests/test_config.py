@@ -46,6 +46,7 @@ STUDIES = (
     "labels",
     "longer",
     "nc25",
+    "lean",
     "one_hot",
     "region",
     "seasons",

@@ -48,9 +48,8 @@ CALLS = {
     "mask": 'eight = pipe(mask=labels, num_images=8) # labels: ({size}, {size}) uint8 class codes',
     "image": 'image = pipe(system="image")            # an image without a map',
     "text": '{asks}',
-    "spade": 'eight = pipe(mask=labels, num_images=8) # labels: ({size}, {size}) uint8 class codes',
-    "joint_gan": 'pair = pipe()                           # an image with its map: pair.images[0], pair.maps[0]',
 }  # fmt: skip
+CALLS |= {"spade": CALLS["mask"], "joint_gan": CALLS["joint"]}  # called alike
 ASKS = {
     "text": 'asked = pipe(prompt="Forest covers most of the image. There is a little water in the north.")',
     "shares": 'asked = pipe(shares={"tree cover": 0.7, "water": 0.3})  # named classes alone, summing to 1',
