@@ -14,8 +14,11 @@ from groundsynth.models.gan_sampling import latent_walk, load_gan, new_gan
 from groundsynth.models.gan_training import (
     COLUMNS,
     GanSettings,
+    _as_given,
     _hinge,
+    _please,
     _seek_modes,
+    _share_distance,
     new_players,
     real_data,
     train_gan,
@@ -145,6 +148,29 @@ def test_half_of_the_pairs_have_the_generators_own_maps(joint, chips):
     maps[:2, 0].sum().backward()
     assert joint.model.start.weight.grad.abs().sum() > 0
     joint.model.zero_grad()
+
+
+def test_an_image_teaches_its_map_nothing(joint, chips):
+    """The critic of pairs moves the image's layers alone: through it, maps became all of one class."""
+    latent, noise = draw_latents([1, 2, 3, 4], 32, CPU)
+    pair = joint.model.pair(latent, noise, one_hot_maps(chips[1][:4]))
+    _please(joint.critic(_as_given(pair))).backward()
+    assert joint.model.start.weight.grad is None or not joint.model.start.weight.grad.any()
+    assert joint.model.image.start.weight.grad.abs().sum() > 0
+    joint.model.zero_grad()
+
+
+def test_a_class_that_vanished_is_called_back():
+    """Maps with the real shares cost nothing; of one class alone, the missing one is pulled up the most."""
+    real = one_hot_maps(np.repeat([[[0, 0, 1, 4]]], 2, axis=0))
+    assert _share_distance(real, real).item() == pytest.approx(0, abs=1e-6)
+    alone = one_hot_maps(np.zeros((2, 1, 4), np.uint8)).requires_grad_()
+    distance = _share_distance(alone, real)
+    distance.backward()
+    pull = -alone.grad.mean(dim=(0, 2, 3))
+    assert distance.item() > 0.5
+    assert min(pull[1], pull[4]) > pull[0]
+    assert min(pull[1], pull[4]) > pull[2]
 
 
 def test_fine_noise_is_for_images_and_not_for_maps(joint):

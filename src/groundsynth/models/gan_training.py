@@ -8,6 +8,10 @@ are driven apart (mode seeking, Mao et al. 2019, arXiv:1903.05628, eq. 5; used f
 arXiv:2302.04305). A little noise on what the critic sees (Sønderby et al. 2017, arXiv:1610.04490)
 hides that real colours are whole numbers, and every step cuts a few pixels off at another place: the
 critic looks at every eighth patch, and a generator whose pixels it always meets alike draws that grid.
+
+A map of the joint GAN is taught by the critic of maps alone, and by the class shares of real batches (feature
+matching at its plainest, Salimans et al. 2016, arXiv:1606.03498, sec. 3.1). The critic of pairs teaches the image
+alone: when it taught the map as well, all maps became of the one class whose images fooled it best.
 """
 
 from __future__ import annotations
@@ -39,10 +43,11 @@ from groundsynth.seeds import derive_seed
 MATCHING = 10.0  # weight of feature matching, SPADE's own
 CRITIC_STEP = 8  # pixels between the patches that the critic scores
 CRITIC_NOISE = 0.1  # standard deviation of the noise on images, which have about 1
-PATIENCE = 0.5  # of the critics' rate where a map is drawn as well: sooner sure, they teach it no shapes
+PATIENCE = 0.5  # of the critic's rate, for the critic of maps alone: sooner sure, it teaches no shapes
 MAP_NOISE = 0.5  # the same on one-hot maps, for the critic of maps alone
+SCARCE = 0.01  # a share this small counts as this much when generated shares are held against real ones
 MODULES = ("gan.py", "gan_blocks.py", "gan_training.py", "spade.py", "joint_gan.py", "colour.py")
-COLUMNS = ["step", "loss", "generator", "critic", "matching", "diversity"]
+COLUMNS = ["step", "loss", "generator", "critic", "matching", "diversity", "shares"]
 
 
 @dataclass(frozen=True)
@@ -88,13 +93,14 @@ def new_players(images: np.ndarray, settings: GanSettings, device: torch.device)
     model = new_gan(config).to(device)
     critic = _new_critic(settings).to(device)
     rate, critic_rate = settings.gan_rates
-    if settings.policy == "joint_gan":
-        critic_rate *= PATIENCE
+    groups = [{"params": critic.scales.parameters(), "lr": critic_rate}]
+    if isinstance(critic, JointCritic):
+        groups.append({"params": critic.maps.parameters(), "lr": critic_rate * PATIENCE})
     return Players(
         model,
         critic,
         torch.optim.Adam(model.parameters(), lr=rate, betas=(0.0, 0.9)),
-        torch.optim.Adam(critic.parameters(), lr=critic_rate, betas=(0.0, 0.9)),
+        torch.optim.Adam(groups, betas=(0.0, 0.9)),
         EMAModel(
             model.parameters(), decay=settings.ema_decay, inv_gamma=1.0, power=0.75, use_ema_warmup=True
         ),
@@ -189,19 +195,21 @@ def train_step(
     _move(players.critic_optimiser, critic_loss)
 
     players.critic.requires_grad_(False)  # its weights rest, gradients pass through
-    found = players.critic(seen)
+    found = players.critic(_as_given(seen))
     adversarial = _please(found)
+    zero = torch.zeros((), device=batch.device)
+    shares = zero
     if own:
         adversarial = adversarial + _please(players.critic.maps(veiled[1]))
-    zero = torch.zeros((), device=batch.device)
+        shares = _share_distance(fake[:own, IMAGE_CHANNELS:], labels)
     matching = _match(found, players.critic(real), own)
     seek = settings.diversity and not own
     apart = _seek_modes(players.model, fake, latent, noise, labels, generator) if seek else zero
-    loss = adversarial + MATCHING * matching + settings.diversity * apart
+    loss = adversarial + MATCHING * matching + settings.diversity * apart + shares
     _move(players.optimiser, loss)
     players.critic.requires_grad_(True)
     players.ema.step(players.model.parameters())
-    values = (loss, adversarial, critic_loss, matching, apart)
+    values = (loss, adversarial, critic_loss, matching, apart, shares)
     return dict(zip(COLUMNS[1:], (value.item() for value in values), strict=True))
 
 
@@ -220,6 +228,22 @@ def _show(pair: torch.Tensor, noise: torch.Tensor, corner: list[int]) -> torch.T
     noisy = torch.cat([pair[:, :IMAGE_CHANNELS] + noise, pair[:, IMAGE_CHANNELS:]], dim=1)
     (row, column), side = corner, pair.shape[-1] - CRITIC_STEP
     return noisy[..., row : row + side, column : column + side]
+
+
+def _as_given(pair: torch.Tensor) -> torch.Tensor:
+    """Return a pair whose map passes no gradient on."""
+    return torch.cat([pair[:, :IMAGE_CHANNELS], pair[:, IMAGE_CHANNELS:].detach()], dim=1)
+
+
+def _share_distance(drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Return the Kullback–Leibler divergence of the class shares of a batch's drawn maps from those of its real ones.
+
+    Args:
+        drawn, real: (n, 8, h, w) one-hot maps.
+    """
+    shares = (maps.mean(dim=(0, 2, 3)) + SCARCE for maps in (real, drawn))
+    wanted, found = (share / share.sum() for share in shares)
+    return (wanted * (wanted / found).log()).sum()
 
 
 def _hinge(found: list[list[torch.Tensor]], sign: int) -> torch.Tensor:

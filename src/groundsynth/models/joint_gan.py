@@ -66,11 +66,14 @@ class JointGenerator(nn.Module):
         return n // 2
 
     def pair(self, latent: torch.Tensor, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return image and map as the critic sees them, (n, 11, h, w): own maps first, then the given ``labels``."""
+        """Return image and map as the critics see them, (n, 11, h, w): own maps first, then the given ``labels``.
+
+        An image teaches its map nothing: maps answer to a critic of their own.
+        """
         own = self.own_maps(len(latent))
         drawn = self.draw_maps(latent[:own], noise[:own]) if own else labels[:0]
         maps = torch.cat([drawn, labels[own:]], dim=0)
-        return torch.cat([self.image(latent, noise, maps), maps], dim=1)
+        return torch.cat([self.image(latent, noise, maps.detach()), maps], dim=1)
 
     def save(self, folder: Path) -> None:
         """Save weights and settings in ``folder``."""
