@@ -105,6 +105,10 @@ def check_measures(project: Path, around: dict[str, str]) -> None:
             {"kid", "power_spectrum_error", "class_share", "patches_per_chip", "map_kappa", "invalid_code_rate"},
             ("class_frequency", "routes", "pairs_smoke_diagonal", "pairs_smoke_layout"),
         ),
+        ("compare-layouts", "--maps", "2", "--layouts", "training", "transformed", "layout"): (
+            {"kid", "power_spectrum_error", "class_share", "patches_per_chip", "map_kappa", "diversity_ratio"},
+            ("layouts", "layout_measures", "layout_shares"),
+        ),
         ("super-resolve", "--samples", "6"): (
             {"kid", "power_spectrum_error", "map_miou", "map_edge_rate"},
             ("super_resolution", "generated", "loss"),

@@ -43,7 +43,7 @@ def test_every_fold_has_its_limits_and_all_are_pooled(tmp_path, monkeypatch):
 
 def test_windows_of_both_sides_are_measured_with_every_fault(territory, chips, monkeypatch, tmp_path):  # noqa: F811
     study = load_study(project_root() / "config" / "smoke.yaml")
-    monkeypatch.setattr(certificate_study, "read_territory", lambda folder: territory)
+    monkeypatch.setattr(certificate_study, "read_territory", lambda folder, unlabelled: territory)
     evidence = certificate_study.fold_evidence(study, tmp_path, chips, ColourReader())
     tables = certificate_study.split_evidence(evidence)
     assert list(tables) == list(certificate_study.SIDES)

@@ -46,6 +46,8 @@ STUDIES = (
     "labels",
     "longer",
     "nc25",
+    "nc25_image",
+    "nc25_unlabelled",
     "lean",
     "one_hot",
     "region",

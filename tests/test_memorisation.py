@@ -157,6 +157,12 @@ def test_territory_is_read_from_rasters(tmp_path, territory):
     assert (found.images[0] == territory.images[0]).all()
     assert (found.splits[0] == territory.splits[0]).all()
     assert (found.maps[0] == territory.maps[0]).all()
+    learned = read_territory(tmp_path, unlabelled=True)  # images of hidden blocks: no ground to be held against
+    assert len(territory.corners(HIDDEN, SIZE))
+    assert len(learned.corners(HIDDEN, SIZE)) == 0
+    assert len(training_windows(learned, SIZE)[0]) > len(training_windows(found, SIZE)[0])
+    kept_out = set(map(tuple, found.corners(VAL, SIZE)))
+    assert {tuple(corner) for corner in held_out_windows(learned, SIZE, 10_000, 0)} == kept_out
     (tmp_path / "scenes" / "small" / "split.tif").unlink()
     with pytest.raises(GroundsynthError, match=r"split\.tif: not readable .* remake it: .*data\.json"):
         read_territory(tmp_path)

@@ -142,6 +142,21 @@ def build_parser() -> argparse.ArgumentParser:
     obedience.add_argument("--output", type=Path, help="folder; results/<study>/obedience by default")
     obedience.set_defaults(command=obedience_command)
 
+    layouts = commands.add_parser(
+        "compare-layouts",
+        help="draw images for real, transformed, edited and generated maps, and compare them with real ones",
+    )
+    layouts.add_argument("study", type=Path, help="config of a study whose stages 01, 02 and 04 have run")
+    layouts.add_argument("--generator", default="unified-s0")
+    layouts.add_argument("--fold", type=int, default=0)
+    layouts.add_argument(
+        "--layouts", nargs="+", default=["training", "transformed", "rare", "joint", "layout"]
+    )
+    layouts.add_argument("--maps", type=int, default=64, help="of each kind")
+    layouts.add_argument("--images-per-map", type=int, default=2, help="2 or more, for diversity")
+    layouts.add_argument("--output", type=Path, help="folder; results/<study>/layouts by default")
+    layouts.set_defaults(command=layouts_command)
+
     routes = commands.add_parser(
         "compare-routes",
         help="draw pairs with image and map together and with the map first, and compare them with real ones",
@@ -497,6 +512,20 @@ def obedience_command(arguments: argparse.Namespace) -> None:
     metrics = measure_obedience(study, wanted, folder_of(arguments, study, "measure-obedience"))
     shown = metrics[metrics["class"] == ""]
     print(shown[["regime", "metric", "arm", "value", "low", "high", "n"]].to_string(index=False))
+
+
+def layouts_command(arguments: argparse.Namespace) -> None:
+    """Measure images of each kind of map; samples already drawn are kept, so a stopped run goes on."""
+    from dataclasses import fields
+
+    from groundsynth.config import load_study
+    from groundsynth.workflow.layout_study import Wanted, compare_layouts
+
+    wanted = Wanted(**{field.name: getattr(arguments, field.name) for field in fields(Wanted)})
+    study = load_study(arguments.study)
+    metrics = compare_layouts(study, wanted, folder_of(arguments, study, "compare-layouts"))
+    shown = metrics[metrics["class"] == ""]
+    print(shown[["system", "regime", "metric", "arm", "value", "low", "high", "n"]].to_string(index=False))
 
 
 def routes_command(arguments: argparse.Namespace) -> None:

@@ -63,8 +63,13 @@ class Territory:
         return np.array([sums[s][row, col] for s, row, col in corners], float) / size**2
 
 
-def read_territory(folder: Path) -> Territory:
+def read_territory(folder: Path, unlabelled: bool = False) -> Territory:
     """Read the images, splits and maps of every scene that stage 01 put to use.
+
+    Args:
+        folder: of stage 01.
+        unlabelled: a generator has learned from images of hidden blocks (``generator.unlabelled``): then that ground
+            counts as training ground, where copies are looked for, and nothing is held against it.
 
     Raises:
         GroundsynthError: a missing or unreadable file.
@@ -77,6 +82,8 @@ def read_territory(folder: Path) -> Territory:
     }
     images = [np.ascontiguousarray(np.moveaxis(image, 0, -1)) for image in layers["image"]]
     splits, maps = ([layer[0] for layer in layers[kind]] for kind in ("split", "map"))
+    if unlabelled:
+        splits = [np.where(split == HIDDEN, np.uint8(TRAIN), split) for split in splits]
     return Territory(names, images, splits, maps)
 
 

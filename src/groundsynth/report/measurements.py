@@ -26,6 +26,7 @@ MEASUREMENTS = {
         "sampling_curve", "How many steps does sampling need, and which solver?", ("curve.csv",)
     ),
     "measure-obedience": Measurement("obedience", "Are maps obeyed that no generator has seen?"),
+    "compare-layouts": Measurement("layouts", "Does the kind of map matter that an image is drawn for?"),
     "compare-routes": Measurement("routes", "Image and map together, or the map first?"),
     "compare-policies": Measurement("policies", "One generator for everything, or one for each use?"),
     "super-resolve": Measurement("super_resolution", "Can a second model double the side of pairs?"),

@@ -1,4 +1,4 @@
-"""Figures of the two routes to a pair: class frequencies, shapes of maps, agreement and distance."""
+"""Figures of ways to a pair (routes, kinds of layouts): class frequencies, shapes of maps, agreement and distance."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plot_shares(rows: pd.DataFrame) -> Figure:
     """Draw the share of each class, one point per way, on a logarithmic scale.
 
     Args:
-        rows: metric rows ``class_share`` among others, and the column ``way``: ``real`` or a route.
+        rows: metric rows ``class_share`` among others, and the column ``way``: ``real``, or what is compared.
     """
     shares = rows[rows["metric"] == "class_share"]
     ways = list(dict.fromkeys(shares["way"]))
@@ -58,16 +58,18 @@ def plot_shares(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_routes(rows: pd.DataFrame) -> Figure:
-    """Draw one panel per measure and one bar per way.
+def plot_routes(rows: pd.DataFrame, panels: dict[str, str] | None = None) -> Figure:
+    """Draw one panel per measure and one point with its bar per way.
 
     Args:
-        rows: metric rows of ``PANELS`` among others, and the column ``way``: ``real`` or a route.
+        rows: metric rows of the panels among others, and the column ``way``: ``real``, or what is compared.
+        panels: title by metric; those of the routes if left out.
     """
+    panels = panels or PANELS
     own = rows[(rows["arm"] == "") & (rows["class"] == "")]
     ways = list(dict.fromkeys(own["way"]))
-    figure, panels = plt.subplots(1, len(PANELS), figsize=(2.6 * len(PANELS), 3.2))
-    for axes, (metric, words) in zip(panels, PANELS.items(), strict=True):
+    figure, places = plt.subplots(1, len(panels), figsize=(2.6 * len(panels), 3.2))
+    for axes, (metric, words) in zip(places, panels.items(), strict=True):
         part = own[own["metric"] == metric].set_index("way")
         for place, way in enumerate(ways):
             if way in part.index:

@@ -132,7 +132,11 @@ def fold_evidence(study: Study, prepared: Path, chips: pd.DataFrame, labeller: S
     Args:
         prepared: folder of stage 01; chips: its real chips.
     """
-    training, territory, seed = chips[chips["split"] == "train"], read_territory(prepared), study.ground.seed
+    training, territory, seed = (
+        chips[chips["split"] == "train"],
+        read_territory(prepared, study.generator.unlabelled),
+        study.ground.seed,
+    )
     images, writer = stack(training, "image"), layout_writer(study.caption.layout_style, study.caption.style)
     size = images.shape[1]
     yardstick = {

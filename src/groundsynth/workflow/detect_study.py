@@ -157,7 +157,7 @@ def gather(study: Study, others: list[Study], settings: DetectSettings) -> Chips
     fold = settings.fold
     prepared = stage_dir(study.study, "01_prepare_data", fold)
     table = read_chips(prepared / "chips.parquet", "real", lambda c: c["split"] == "train")
-    train, territory = np.stack(table["image"]), read_territory(prepared)
+    train, territory = np.stack(table["image"]), read_territory(prepared, study.generator.unlabelled)
     parts = []
     for each in (study, *others):
         require_same_chips(each, study)

@@ -63,6 +63,8 @@ def notebook_parameters(study: Study, stage: str, wildcards: Any) -> dict[str, A
             "systems": study.generate.systems,
             "shards": study.generate.shards,
         }
+    if stage == "06_ground":
+        values["unlabelled"] = study.generator.unlabelled
     if stage == "02_train_generator":
         del settings["policies"], settings["seeds"]
         policy, _, seed = wildcards.generator.rpartition("-s")

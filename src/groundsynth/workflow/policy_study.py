@@ -67,7 +67,7 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
     train = np.stack(chips["image"])
     cost = _cost(unified, single, systems, chips)
     n, size, seed = unified.ground.held_out_chips, train.shape[1], unified.ground.seed
-    territory = read_territory(prepared)
+    territory = read_territory(prepared, unified.generator.unlabelled or single.generator.unlabelled)
     known = scattering_features(train)
     held_out = territory.cut(held_out_windows(territory, size, n, seed), size)
     (reference,) = standardise(known, scattering_features(held_out))

@@ -10,14 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from groundsynth.artifacts import metric_row, read_chips, write_metrics
-from groundsynth.checks.agreement import map_kappas, random_partners
-from groundsynth.checks.distribution import kernel_distance, power_spectrum_error, standardise
+from groundsynth.artifacts import metric_row, write_metrics
 from groundsynth.checks.kept_samples import Arrays, keep_arrays, name_samples, timed
-from groundsynth.checks.map_shapes import shape_rows, share_rows
-from groundsynth.checks.resampling import bootstrap_interval
-from groundsynth.checks.scattering import scattering_features
-from groundsynth.checks.territory import held_out_windows, read_territory
 from groundsynth.config import Study, require_same_chips
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
@@ -25,15 +19,22 @@ from groundsynth.models.denoiser import Denoiser, load_denoiser
 from groundsynth.models.device import pick_device
 from groundsynth.models.generation import hash_model, sampling_of
 from groundsynth.models.sampling import draw_maps, sample_pairs
-from groundsynth.models.segmenter import Segmenter, load_segmenter, predict
 from groundsynth.models.solvers import SamplingSettings
 from groundsynth.paths import stage_dir
 from groundsynth.report.route_figures import plot_routes, plot_shares
 from groundsynth.report.style import pair_grid, save_figure
 from groundsynth.seeds import derive_seed
 from groundsynth.systems import policy_of
+from groundsynth.workflow.real_ground import (
+    STAGE,
+    RealGround,
+    agreement_rows,
+    distance_rows,
+    map_rows,
+    read_real_ground,
+    real_rows,
+)
 
-STAGE = "03_generate"
 ROUTES = (
     "diagonal",
     "layout",
@@ -48,16 +49,6 @@ class Wanted:
     generator: str
     fold: int
     samples: int
-
-
-@dataclass(frozen=True)
-class _Real:
-    """What every route is held against."""
-
-    train: pd.DataFrame
-    features: np.ndarray  # (n, 129) scattering features of the training chips
-    held_out: np.ndarray  # (n, h, w, 3) windows of validation and hidden ground
-    labeller: Segmenter
 
 
 def compare_routes(studies: list[Study], wanted: Wanted, folder: Path) -> pd.DataFrame:
@@ -88,8 +79,8 @@ def compare_routes(studies: list[Study], wanted: Wanted, folder: Path) -> pd.Dat
     if len({study.study for study in studies}) < len(studies):
         raise GroundsynthError(f"study '{first.study}' is named more than once; name each once")
     device = pick_device(first.device)
-    real, rows, sets = _read_real(first, wanted, device), [], {}
-    rows += _real_rows(first, real)
+    real, sets = read_real_ground(first, wanted.fold, wanted.samples, device), {}
+    rows = real_rows(first, real)
     for study in studies:
         weights = stage_dir(study.study, "02_train_generator", wanted.fold, wanted.generator, "model")
         model, digest = load_denoiser(weights).to(device), hash_model(weights)
@@ -125,62 +116,22 @@ def draw_route(
     return {"images": images, "maps": maps}
 
 
-def _read_real(study: Study, wanted: Wanted, device: torch.device) -> _Real:
-    prepared = stage_dir(study.study, "01_prepare_data", wanted.fold)
-    train = read_chips(prepared / "chips.parquet", "real", lambda c: c["split"] == "train")
-    territory, size = read_territory(prepared), study.data.chip_size
-    held_out = territory.cut(held_out_windows(territory, size, wanted.samples, study.ground.seed), size)
-    labeller = load_segmenter(stage_dir(study.study, "04_label", wanted.fold) / "labeller", device)
-    return _Real(train, scattering_features(np.stack(train["image"])), held_out, labeller)
-
-
-def _real_rows(study: Study, real: _Real) -> list[dict]:
-    images, maps = np.stack(real.train["image"]), np.stack(real.train["mask"])
-    some = np.random.default_rng(study.ground.seed).permutation(len(images))[: len(real.held_out)]
-    about = {"system": "real", "regime": "split=train"}
-    return [
-        *_distance_rows(study, real, images[some], **about),
-        *_map_rows(study.study, maps, real.train["block"].to_numpy(), **about),
-    ]
-
-
-def _route_rows(study: Study, first: Study, real: _Real, route: str, drawn: Arrays) -> list[dict]:
+def _route_rows(study: Study, first: Study, real: RealGround, route: str, drawn: Arrays) -> list[dict]:
     images, maps = drawn["images"], drawn["maps"]
-    about = {"system": "joint", "regime": f"route={route}"}
-    row = partial(metric_row, study.study, STAGE, **about, n=len(images), seeds=1)
-    readings = predict(real.labeller, images)[0]
-    rows = _distance_rows(study, real, images, **about)
-    rows += _map_rows(study.study, maps, None, **about, seeds=1)
-    for arm, given in (("", maps), ("swapped_map", maps[random_partners(len(maps), "routes")])):
-        kappas = map_kappas(readings, given)
-        kappas = kappas[np.isfinite(kappas)]
-        low, high = bootstrap_interval(lambda d, k=kappas: k[d].mean(), len(kappas), "routes", route, arm)
-        value = float(kappas.mean()) if len(kappas) else np.nan
-        rows.append(row("map_kappa", value, arm=arm, low=low, high=high))
+    about = {"system": "joint", "regime": f"route={route}", "seeds": 1}
+    row = partial(metric_row, study.study, STAGE, **about, n=len(images))
+    # held against ground of the first study, in rows of its own study
+    rows = distance_rows(study.study, first.ground, real, images, **about)
+    rows += map_rows(study.study, maps, None, **about)
+    rows += agreement_rows(study.study, real.labeller, images, maps, "routes", **about)
     rows.append(row("invalid_code_rate", float((maps == NO_LABEL).mean())))
     rows.append(row("images_per_second", len(images) / float(drawn["seconds"])))
     return rows
 
 
-def _distance_rows(study: Study, real: _Real, images: np.ndarray, **about: object) -> list[dict]:
-    own, reference = standardise(
-        real.features, scattering_features(images), scattering_features(real.held_out)
-    )
-    n = min(len(own), len(reference))
-    value, low, high = kernel_distance(own[:n], reference[:n], study.ground.kid_subsets, study.ground.seed)
-    row = partial(metric_row, study.study, STAGE, **about, n=n)
-    error = power_spectrum_error(images, real.held_out)
-    return [row("kid", value, low=low, high=high), row("power_spectrum_error", error)]
-
-
-def _map_rows(study: str, maps: np.ndarray, blocks: np.ndarray | None, **about: object) -> list[dict]:
-    return [
-        *shape_rows(study, STAGE, maps, blocks, **about),
-        *share_rows(study, STAGE, maps, blocks, **about),
-    ]
-
-
-def _figures(folder: Path, metrics: pd.DataFrame, sets: dict[tuple[str, str], Arrays], real: _Real) -> None:
+def _figures(
+    folder: Path, metrics: pd.DataFrame, sets: dict[tuple[str, str], Arrays], real: RealGround
+) -> None:
     several = len({study for study, _ in sets}) > 1
     named = metrics.assign(
         way=np.where(

@@ -78,7 +78,7 @@ def run_sampling_curve(study: Study, wanted: Wanted, folder: Path) -> pd.DataFra
     prepared = stage_dir(study.study, "01_prepare_data", wanted.fold)
     train = read_chips(prepared / "chips.parquet", "real", lambda c: c["split"] == "train")
     images, size = np.stack(train["image"]), model.config.chip_size
-    territory = read_territory(prepared)
+    territory = read_territory(prepared, study.generator.unlabelled)
     held_out = territory.cut(held_out_windows(territory, size, wanted.samples, study.ground.seed), size)
     own = policy_of(wanted.generator) if wanted.system in PAIRS else ""
     base = sampling_of(study.generate, own, batch_size=wanted.batch_size, churn=0.0, guidance=1.0)
