@@ -157,7 +157,9 @@ def test_territory_is_read_from_rasters(tmp_path, territory):
     assert (found.images[0] == territory.images[0]).all()
     assert (found.splits[0] == territory.splits[0]).all()
     assert (found.maps[0] == territory.maps[0]).all()
-    learned = read_territory(tmp_path, unlabelled=True)  # images of hidden blocks: no ground to be held against
+    learned = read_territory(
+        tmp_path, unlabelled=True
+    )  # images of hidden blocks: no ground to be held against
     assert len(territory.corners(HIDDEN, SIZE))
     assert len(learned.corners(HIDDEN, SIZE)) == 0
     assert len(training_windows(learned, SIZE)[0]) > len(training_windows(found, SIZE)[0])
