@@ -413,8 +413,11 @@ def test_pictures_shrink_and_keep_their_shape(tmp_path):
     (tmp_path / "a.png").write_bytes(encode_png(noise))
     shrink_picture(tmp_path / "a.png", tmp_path / "b.png")
     with Image.open(tmp_path / "b.png") as picture:
-        assert picture.size == (1600, 800)
+        assert picture.size == (1200, 600)
     assert (tmp_path / "b.png").stat().st_size < (tmp_path / "a.png").stat().st_size / 2
+    once = (tmp_path / "b.png").read_bytes()
+    shrink_picture(tmp_path / "b.png", tmp_path / "b.png")
+    assert (tmp_path / "b.png").read_bytes() == once, "what is small enough stays as it is"
 
 
 def test_enlarged_chips_are_not_blurred_and_made_larger(tmp_path):

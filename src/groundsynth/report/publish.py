@@ -46,7 +46,7 @@ SMALL_TABLES = (
 FURTHER_TABLES = ("metrics.csv", "run.json", "data.json", "loss.csv")  # of folds after the first
 TABLE_BYTES = 300_000
 STUDY_BYTES = 10_000_000
-PICTURE_PIXELS = 1_600
+PICTURE_PIXELS = 1_200
 README_STUDY = "laptop"
 ORDINARY_NAMES = {"root", "user", "admin", "runner", "ubuntu", "localhost"}
 TEXT = {".csv", ".json", ".html", ".md", ".txt"}
@@ -105,6 +105,8 @@ def publish_measured(study: str) -> Path:
     _must_be_the_same(resolved, root, target)
     with _exchanged(target) as copy:
         shutil.copytree(target, copy)
+        for picture in copy.rglob("*.png"):  # published when larger ones were allowed
+            shrink_picture(picture, picture)
         for measured in found:
             place = copy / measured.path.relative_to(root)
             shutil.rmtree(place, ignore_errors=True)
@@ -237,11 +239,15 @@ def _copy_text(source: Path, target: Path) -> None:
 
 
 def shrink_picture(source: Path, target: Path) -> None:
-    """Write a picture as an optimised PNG of 256 colours: at most 1,600 pixels wide or high, or as it is if smaller.
+    """Write a picture as an optimised PNG of 256 colours: at most 1,200 pixels wide or high, or as it is if smaller.
+
+    A picture of 256 colours that is no larger is left untouched.
 
     Enlarged chips and maps are large even squares: resampled, these get soft edges of many colours, and the file grows.
     """
     with Image.open(source) as picture:
+        if source == target and picture.mode == "P" and max(picture.size) <= PICTURE_PIXELS:
+            return
         whole = picture.convert("RGB")
     small = whole.copy()
     small.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS), Image.Resampling.LANCZOS)
