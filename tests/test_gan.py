@@ -19,6 +19,7 @@ from groundsynth.models.gan_training import (
     _please,
     _seek_modes,
     _share_distance,
+    _slope,
     new_players,
     real_data,
     train_gan,
@@ -138,13 +139,14 @@ def joint(chips):
 
 
 def test_half_of_the_pairs_have_the_generators_own_maps(joint, chips):
-    """Own maps name one whole class per pixel, and pass a gradient to the layers that drew them."""
+    """Own maps are scores that add up to one, and pass a gradient to the layers that drew them."""
     latent, noise = draw_latents([1, 2, 3, 4, 5], 32, CPU)
     labels = one_hot_maps(chips[1][:5])
     maps = joint.model.pair(latent, noise, labels)[:, 3:]
     assert torch.equal(maps[2:], labels[2:])
     assert not torch.equal(maps[:2], labels[:2])
-    torch.testing.assert_close(maps[:2].detach().amax(1), torch.ones(2, 32, 32))
+    torch.testing.assert_close(maps[:2].detach().sum(1), torch.ones(2, 32, 32))
+    assert maps[:2].detach().min() > 0
     maps[:2, 0].sum().backward()
     assert joint.model.start.weight.grad.abs().sum() > 0
     joint.model.zero_grad()
@@ -171,6 +173,24 @@ def test_a_class_that_vanished_is_called_back():
     assert distance.item() > 0.5
     assert min(pull[1], pull[4]) > pull[0]
     assert min(pull[1], pull[4]) > pull[2]
+
+
+def test_the_slope_of_a_linear_critic_by_hand():
+    """Scores 2 a − b of each pixel, once per scale: the gradient is (4, −2), its square 20, whatever the size."""
+    weights = torch.tensor([2.0, -1.0])[:, None, None]
+
+    def critic(maps):
+        return [[None, (maps * weights).sum(1)]] * 2
+
+    for side in (4, 9):
+        assert _slope(critic, torch.rand(3, 2, side, side)).item() == pytest.approx(20)
+
+
+def test_maps_learn_more_slowly_than_images(joint):
+    rates = {len(group["params"]): group["lr"] for group in joint.optimiser.param_groups}
+    patient = len(joint.model.map_parameters())
+    assert rates[patient] == pytest.approx(0.2 * SETTINGS.gan_rates[0])
+    assert sum(rates) == len(list(joint.model.parameters()))
 
 
 def test_fine_noise_is_for_images_and_not_for_maps(joint):

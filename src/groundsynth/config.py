@@ -276,7 +276,7 @@ class Generate(_Section):
     )
     sampling_steps: Positive = Field(
         8,
-        description="solver steps per sample; the fewest tried whose distance to real chips is within that of 250",
+        description="solver steps per sample; few enough, with a distance to real chips within that of 250",
     )
     solver: Literal["dpmpp_2m", "euler", "heun", "ddpm"] = Field(
         "dpmpp_2m",

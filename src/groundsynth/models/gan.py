@@ -54,6 +54,12 @@ def one_hot_maps(maps: np.ndarray | torch.Tensor) -> torch.Tensor:
     return nnf.one_hot(symbols, SYMBOLS).permute(0, 3, 1, 2).float()
 
 
+def round_maps(scores: torch.Tensor) -> torch.Tensor:
+    """Return scores (n, 8, h, w) as one-hot maps of the largest, which pass no gradient on."""
+    whole = nnf.one_hot(scores.argmax(dim=1), SYMBOLS)
+    return whole.permute(0, 3, 1, 2).to(scores.dtype)
+
+
 def condition_map(labels: torch.Tensor | None, latent: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """Return what modulates every layer, at full resolution: labels (if any), latent on every pixel, noise."""
     spread = latent[:, :, None, None].expand(-1, -1, *noise.shape[2:])

@@ -9,9 +9,10 @@ arXiv:2302.04305). A little noise on what the critic sees (Sønderby et al. 2017
 hides that real colours are whole numbers, and every step cuts a few pixels off at another place: the
 critic looks at every eighth patch, and a generator whose pixels it always meets alike draws that grid.
 
-A map of the joint GAN is taught by the critic of maps alone, and by the class shares of real batches (feature
-matching at its plainest, Salimans et al. 2016, arXiv:1606.03498, sec. 3.1). The critic of pairs teaches the image
-alone: when it taught the map as well, all maps became of the one class whose images fooled it best.
+Maps of the joint GAN are taught by a critic of maps alone (why: see ``joint_gan``), under a penalty on its gradient at
+real maps (R1, Mescheder et al. 2018, arXiv:1801.04406), taken in one of eight steps (Karras et al. 2020,
+arXiv:1912.04958), and by the class shares of real batches (feature matching at its plainest, Salimans et al. 2016,
+arXiv:1606.03498, sec. 3.1).
 """
 
 from __future__ import annotations
@@ -34,7 +35,15 @@ from tqdm.auto import tqdm
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.checkpoint import resume_checkpoint, save_checkpoint
 from groundsynth.models.colour import SIGMA_DATA, fit_whitening
-from groundsynth.models.gan import IMAGE_CHANNELS, LATENT, PIXEL_NOISE, SYMBOLS, GanConfig, one_hot_maps
+from groundsynth.models.gan import (
+    IMAGE_CHANNELS,
+    LATENT,
+    PIXEL_NOISE,
+    SYMBOLS,
+    GanConfig,
+    one_hot_maps,
+    round_maps,
+)
 from groundsynth.models.gan_blocks import JointCritic, PatchCritic
 from groundsynth.models.gan_sampling import new_gan
 from groundsynth.models.training import draw_batch
@@ -43,9 +52,13 @@ from groundsynth.seeds import derive_seed
 MATCHING = 10.0  # weight of feature matching, SPADE's own
 CRITIC_STEP = 8  # pixels between the patches that the critic scores
 CRITIC_NOISE = 0.1  # standard deviation of the noise on images, which have about 1
-PATIENCE = 0.5  # of the critic's rate, for the critic of maps alone: sooner sure, it teaches no shapes
-MAP_NOISE = 0.5  # the same on one-hot maps, for the critic of maps alone
-SCARCE = 0.01  # a share this small counts as this much when generated shares are held against real ones
+PATIENCE = (
+    0.2  # of the generator's rate, for the layers that draw maps: faster, they run away from their critic
+)
+MAP_NOISE = 0.4  # the same on maps, for the critic of maps alone
+SLOPE = 60.0  # weight of the penalty on that critic's gradient, per pixel
+SLOPE_EVERY = 8  # steps from one such penalty to the next, on average
+SCARCE = 0.001  # added to shares, so that a class that has vanished is a finite distance away
 MODULES = ("gan.py", "gan_blocks.py", "gan_training.py", "spade.py", "joint_gan.py", "colour.py")
 COLUMNS = ["step", "loss", "generator", "critic", "matching", "diversity", "shares"]
 
@@ -93,14 +106,14 @@ def new_players(images: np.ndarray, settings: GanSettings, device: torch.device)
     model = new_gan(config).to(device)
     critic = _new_critic(settings).to(device)
     rate, critic_rate = settings.gan_rates
-    groups = [{"params": critic.scales.parameters(), "lr": critic_rate}]
-    if isinstance(critic, JointCritic):
-        groups.append({"params": critic.maps.parameters(), "lr": critic_rate * PATIENCE})
+    patient = model.map_parameters()
+    others = [p for p in model.parameters() if all(p is not own for own in patient)]
+    groups = [{"params": others}, *([{"params": patient, "lr": rate * PATIENCE}] if patient else [])]
     return Players(
         model,
         critic,
-        torch.optim.Adam(model.parameters(), lr=rate, betas=(0.0, 0.9)),
-        torch.optim.Adam(groups, betas=(0.0, 0.9)),
+        torch.optim.Adam(groups, lr=rate, betas=(0.0, 0.9)),
+        torch.optim.Adam(critic.parameters(), lr=critic_rate, betas=(0.0, 0.9)),
         EMAModel(
             model.parameters(), decay=settings.ema_decay, inv_gamma=1.0, power=0.75, use_ema_warmup=True
         ),
@@ -188,14 +201,17 @@ def train_step(
     own = players.model.own_maps(len(batch))  # pairs whose map the generator drew come first
     veiled = _veil([real, seen[:own]], generator) if own else []
 
-    critic_loss = _hinge(players.critic(real), 1) + _hinge(players.critic(seen.detach()), -1)
+    given = _as_given(seen)
+    critic_loss = _hinge(players.critic(real), 1) + _hinge(players.critic(given.detach()), -1)
     if own:
         judge = players.critic.maps
         critic_loss = critic_loss + _hinge(judge(veiled[0]), 1) + _hinge(judge(veiled[1].detach()), -1)
+        if torch.randint(SLOPE_EVERY, (1,), generator=generator).item() == 0:
+            critic_loss = critic_loss + SLOPE_EVERY * SLOPE * _slope(judge, veiled[0][:own])
     _move(players.critic_optimiser, critic_loss)
 
     players.critic.requires_grad_(False)  # its weights rest, gradients pass through
-    found = players.critic(_as_given(seen))
+    found = players.critic(given)
     adversarial = _please(found)
     zero = torch.zeros((), device=batch.device)
     shares = zero
@@ -231,15 +247,23 @@ def _show(pair: torch.Tensor, noise: torch.Tensor, corner: list[int]) -> torch.T
 
 
 def _as_given(pair: torch.Tensor) -> torch.Tensor:
-    """Return a pair whose map passes no gradient on."""
-    return torch.cat([pair[:, :IMAGE_CHANNELS], pair[:, IMAGE_CHANNELS:].detach()], dim=1)
+    """Return a pair whose map is of whole classes and passes no gradient on."""
+    return torch.cat([pair[:, :IMAGE_CHANNELS], round_maps(pair[:, IMAGE_CHANNELS:])], dim=1)
+
+
+def _slope(critic: PatchCritic, maps: torch.Tensor) -> torch.Tensor:
+    """Return the mean over pixels of the squared gradient of a critic's summed scores by the maps it sees."""
+    seen = maps.detach().requires_grad_()
+    scores = sum(scale[-1].sum() for scale in critic(seen))
+    (gradient,) = torch.autograd.grad(scores, seen, create_graph=True)
+    return gradient.square().sum(dim=1).mean()
 
 
 def _share_distance(drawn: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """Return the Kullback–Leibler divergence of the class shares of a batch's drawn maps from those of its real ones.
 
     Args:
-        drawn, real: (n, 8, h, w) one-hot maps.
+        drawn, real: (n, 8, h, w) scores or one-hot maps.
     """
     shares = (maps.mean(dim=(0, 2, 3)) + SCARCE for maps in (real, drawn))
     wanted, found = (share / share.sum() for share in shares)
@@ -257,7 +281,7 @@ def _please(found: list[list[torch.Tensor]]) -> torch.Tensor:
 
 
 def _veil(pairs: list[torch.Tensor], generator: torch.Generator) -> list[torch.Tensor]:
-    """Return the maps of pairs under noise: whole classes alone would give a map away, or not."""
+    """Return the maps of pairs under noise, which hides that some are of whole classes and others are scores."""
     maps = [pair[:, IMAGE_CHANNELS:] for pair in pairs]
     return [part + MAP_NOISE * _normal(part.shape, generator, part.device) for part in maps]
 

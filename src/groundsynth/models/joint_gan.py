@@ -6,9 +6,12 @@ semantic GANs that SatSynth (CVPR 2024) compares with, was tried first: the nois
 pixel reached the map as well, and the critic, who told such confetti from real maps at once, taught no shapes.
 Here noise enters the map in coarse layers only, and a critic of its own judges it, with noise on what it sees.
 
-The critics see maps of whole classes, so generated ones are rounded to whole classes as well; the gradient
-passes through the soft scores (straight-through estimator, Bengio et al. 2013, arXiv:1308.3432). In training
-half of the images are drawn for real maps, which keeps the image's part as good as the other GAN's.
+Maps and images are taught apart. The critic of pairs teaches the image alone, for maps rounded to whole classes:
+while it taught maps as well, all became of the one class whose images fooled it best. The critic of maps sees the
+generator's class scores as they are, and real maps, both under so much noise that soft and whole scores look alike.
+Maps rounded for this critic too, with gradients passed straight through, swung from class to class as a whole, since
+one small step flips the largest score of many pixels at once. In training half of the images are drawn for real maps,
+which keeps the image's part as good as the other GAN's.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional as nnf
 
 from groundsynth.models.gan import (
     LATENT,
@@ -25,6 +27,7 @@ from groundsynth.models.gan import (
     SYMBOLS,
     GanConfig,
     condition_map,
+    round_maps,
     save_gan,
 )
 from groundsynth.models.gan_blocks import HALVINGS, ModulatedPyramid
@@ -44,11 +47,9 @@ class JointGenerator(nn.Module):
         self.image = SpadeGenerator(config)
 
     def draw_maps(self, latent: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Return maps of whole classes, (n, 8, h, w) one-hot; gradients are those of the soft scores."""
+        """Return maps as class scores, (n, 8, h, w) in 0…1, 1 together on each pixel."""
         x = self.start(latent).view(len(latent), 4 * self.config.width, self.side, self.side)
-        soft = self.layout(x, condition_map(None, latent, noise)).softmax(dim=1)
-        hard = nnf.one_hot(soft.argmax(dim=1), SYMBOLS).permute(0, 3, 1, 2).to(soft.dtype)
-        return hard + soft - soft.detach()
+        return self.layout(x, condition_map(None, latent, noise)).softmax(dim=1)
 
     def forward(self, latent: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Return colours (3) and a one-hot map (8) as (n, 11, h, w); symbol 7 is 'no label'.
@@ -57,8 +58,12 @@ class JointGenerator(nn.Module):
             latent: (n, 32) one set of numbers per chip.
             noise: (n, 4, h, w) numbers for every pixel.
         """
-        maps = self.draw_maps(latent, noise)
+        maps = round_maps(self.draw_maps(latent, noise))
         return torch.cat([self.image(latent, noise, maps), maps], dim=1)
+
+    def map_parameters(self) -> list[nn.Parameter]:
+        """Return what draws maps."""
+        return [*self.start.parameters(), *self.layout.parameters()]
 
     @staticmethod
     def own_maps(n: int) -> int:
@@ -66,14 +71,14 @@ class JointGenerator(nn.Module):
         return n // 2
 
     def pair(self, latent: torch.Tensor, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return image and map as the critics see them, (n, 11, h, w): own maps first, then the given ``labels``.
+        """Return images and maps, (n, 11, h, w): own maps first, as scores, then the given ``labels``.
 
-        An image teaches its map nothing: maps answer to a critic of their own.
+        Images are drawn for whole classes, and teach the scores nothing.
         """
         own = self.own_maps(len(latent))
         drawn = self.draw_maps(latent[:own], noise[:own]) if own else labels[:0]
         maps = torch.cat([drawn, labels[own:]], dim=0)
-        return torch.cat([self.image(latent, noise, maps.detach()), maps], dim=1)
+        return torch.cat([self.image(latent, noise, round_maps(maps)), maps], dim=1)
 
     def save(self, folder: Path) -> None:
         """Save weights and settings in ``folder``."""

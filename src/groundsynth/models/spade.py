@@ -44,6 +44,10 @@ class SpadeGenerator(nn.Module):
         x = self.start(latent).view(len(latent), -1, self.side, self.side)
         return self.pyramid(x, condition_map(labels, latent, noise))
 
+    def map_parameters(self) -> list[nn.Parameter]:
+        """Return what draws maps: nothing does."""
+        return []
+
     @staticmethod
     def own_maps(n: int) -> int:
         """Return how many of a batch's pairs have a map that the generator drew: none."""
