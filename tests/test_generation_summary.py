@@ -24,7 +24,9 @@ def measured() -> pd.DataFrame:
         ),
         row("03_generate", "sampling_speedup", 90.0, f"solver=euler;steps=8;{CURVE}", system="joint"),
         row("03_generate", "sampling_speedup", 190.0, f"solver=euler;steps=4;{CURVE}", system="joint"),
+        row("03_generate", "sampling_speedup", 45.0, f"solver=euler;steps=8;pair_guidance=2;{CURVE}", system="joint"),
         row("03_generate", "kid", 1.5, f"solver=euler;steps=8;features=scattering;{CURVE}", system="joint"),
+        row("03_generate", "kid", 1.3, f"solver=euler;steps=8;pair_guidance=2;features=scattering;{CURVE}", system="joint"),
         row("03_generate", "kid", 1.6, f"solver=euler;steps=250;features=scattering;{CURVE}", system="joint"),
         *(
             row("04_label", "mask_obedience_ratio", value, f"layouts={at};{who};{UNSEEN}", system=system)
@@ -67,6 +69,9 @@ def test_every_number_stands_beside_what_it_is_held_against():
     assert (
         lines[1] == "90 times in 8 steps | kernel distance 1.50 [1.40, 1.60]; in 250 steps 1.60 [1.50, 1.70]"
     )
+    guided = generation_table(measured(), GENERATE | {"pair_guidance": 2.0}).iloc[1]
+    assert guided.iloc[1] == "45 times in 8 steps, pairs guided by their own maps (weight 2)"
+    assert guided.iloc[2] == "kernel distance 1.30 [1.20, 1.40]; in 250 steps 1.60 [1.50, 1.70]"
     assert lines[2].startswith("validation blocks 0.90 [0.80, 1.00], hidden blocks 1.20 [1.10, 1.30] | ")
     assert lines[2].endswith("SPADE: validation blocks 1.10 [1.00, 1.20]")
     assert lines[3].startswith("validation blocks 0.80 [0.70, 0.90] | ")

@@ -49,12 +49,17 @@ def _cost(metrics: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 def _speed(metrics: pd.DataFrame, generate: dict) -> list[tuple[str, str, str]]:
     way = f"solver={generate['solver']};steps={generate['sampling_steps']}"
-    faster = _in_regime(pick(metrics, "sampling_speedup"), way)
-    near = _in_regime(pick(metrics, "kid"), way, "command=sampling-curve")
-    far = _in_regime(pick(metrics, "kid"), f"solver={generate['solver']};steps=250", "command=sampling-curve")
+    guidance, pairs = generate.get("pair_guidance", 1.0), metrics[metrics["system"] == "joint"]
+    if guidance != 1:
+        way += f";pair_guidance={guidance:g}"
+    faster = _in_regime(pick(pairs, "sampling_speedup"), way)
+    near = _in_regime(pick(pairs, "kid"), way, "command=sampling-curve")
+    far = _in_regime(pick(pairs, "kid"), f"solver={generate['solver']};steps=250", "command=sampling-curve")
     if faster.empty or near.empty or far.empty:
         return []
-    measured = f"{faster['value'].iloc[0]:.0f} times in {generate['sampling_steps']} steps"
+    measured = f"{faster['value'].iloc[0]:.0f} times in {generate['sampling_steps']} steps" + (
+        f", pairs guided by their own maps (weight {guidance:g})" if guidance != 1 else ""
+    )
     against = (
         f"kernel distance {interval(near.iloc[0], digits=2)}; in 250 steps {interval(far.iloc[0], digits=2)}"
     )
