@@ -407,8 +407,6 @@ def test_a_progress_bar_in_many_pieces_is_one_line():
 
 
 def test_pictures_shrink_and_keep_their_shape(tmp_path):
-    import numpy as np
-
     noise = np.random.default_rng(0).integers(0, 255, (900, 1800, 3)).astype(np.uint8)
     (tmp_path / "a.png").write_bytes(encode_png(noise))
     shrink_picture(tmp_path / "a.png", tmp_path / "b.png")
@@ -417,7 +415,15 @@ def test_pictures_shrink_and_keep_their_shape(tmp_path):
     assert (tmp_path / "b.png").stat().st_size < (tmp_path / "a.png").stat().st_size / 2
     once = (tmp_path / "b.png").read_bytes()
     shrink_picture(tmp_path / "b.png", tmp_path / "b.png")
-    assert (tmp_path / "b.png").read_bytes() == once, "what is small enough stays as it is"
+    assert (tmp_path / "b.png").read_bytes() == once, "what is narrow enough stays as it is"
+
+
+def test_tall_pictures_stay_readable(tmp_path):
+    """Twenty lines of text below each other are twenty lines: only the width is limited."""
+    (tmp_path / "a.png").write_bytes(encode_png(np.zeros((2700, 900, 3), np.uint8)))
+    shrink_picture(tmp_path / "a.png", tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.size == (900, 2700)
 
 
 def test_enlarged_chips_are_not_blurred_and_made_larger(tmp_path):

@@ -46,7 +46,7 @@ SMALL_TABLES = (
 FURTHER_TABLES = ("metrics.csv", "run.json", "data.json", "loss.csv")  # of folds after the first
 TABLE_BYTES = 300_000
 STUDY_BYTES = 10_000_000
-PICTURE_PIXELS = 1_200
+PICTURE_WIDTH = 1_200  # pixels
 README_STUDY = "laptop"
 ORDINARY_NAMES = {"root", "user", "admin", "runner", "ubuntu", "localhost"}
 TEXT = {".csv", ".json", ".html", ".md", ".txt"}
@@ -239,21 +239,19 @@ def _copy_text(source: Path, target: Path) -> None:
 
 
 def shrink_picture(source: Path, target: Path) -> None:
-    """Write a picture as an optimised PNG of 256 colours: at most 1,200 pixels wide or high, or as it is if smaller.
-
-    A picture of 256 colours that is no larger is left untouched.
+    """Write a picture as an optimised PNG of 256 colours: at most 1,200 pixels wide, or as wide as it is if that is smaller.
 
     Enlarged chips and maps are large even squares: resampled, these get soft edges of many colours, and the file grows.
+    A picture that takes its own place was made so before: it becomes narrower, or stays as it is to the byte.
     """
     with Image.open(source) as picture:
-        if source == target and picture.mode == "P" and max(picture.size) <= PICTURE_PIXELS:
-            return
         whole = picture.convert("RGB")
-    small = whole.copy()
-    small.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS), Image.Resampling.LANCZOS)
-    data = min(map(_packed, (small, whole) if small.size != whole.size else (whole,)), key=len)
+    ways = [source.read_bytes() if source == target else _packed(whole)]
+    if whole.width > PICTURE_WIDTH:
+        height = round(whole.height * PICTURE_WIDTH / whole.width)
+        ways.append(_packed(whole.resize((PICTURE_WIDTH, height), Image.Resampling.LANCZOS)))
     with atomic_path(target) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(min(ways, key=len))
 
 
 def _packed(picture: Image.Image) -> bytes:
