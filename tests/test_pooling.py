@@ -108,6 +108,7 @@ def published_copy(project):
     pooling.write_counts(again, [0, 1], copy / "09_report")
     settings = load_study(find_config("again")).model_dump(mode="json", by_alias=True)
     write_json(copy / "manifest.json", {"config": settings})
+    shutil.copytree(again / "01_prepare_data", copy / "01_prepare_data")
     shutil.rmtree(again)
     return copy
 
@@ -137,13 +138,35 @@ def test_one_fold_of_one_generator_is_not_pooled(project):
     [
         ("extends: two\ngenerator: {seeds: [1], steps: 7}\n", "differs from 'two' in generator"),
         ("extends: two\nbenchmark: {ratio: 2}\n", "differs from 'two' in benchmark"),
-        ("extends: two\n", "has generator seed 0 of 'two' again"),
+        ("extends: two\n", "'again' has generator seed 0 on fold 0, and so has 'two'"),
+        ("extends: two\nfolds: [0]\ngenerator: {seeds: [1]}\n", "no study has generator seed 1 on fold 1"),
     ],
 )
-def test_a_replicate_differs_in_the_generators_seed_alone(project, text, words):
+def test_a_replicate_differs_in_the_generators_seed_and_folds_alone(project, text, words):
     (project.parents[1] / "config" / "again.yaml").write_text(f"study: again\n{text}")
     with pytest.raises(GroundsynthError, match=words):
         pool(project)
+
+
+def test_folds_of_another_day_are_pooled_as_if_they_had_run_together(project):
+    """Each of two generators in two studies of one fold: the same rows as of two studies of two folds."""
+    together = pool(project)
+    results, configs = project.parent, project.parents[1] / "config"
+    for name in ("two", "again"):
+        whole = results / name
+        for stage in (tables.BENCHMARK, "01_prepare_data"):
+            shutil.copytree(whole / stage / "fold1", results / f"{name}_late" / stage / "fold1")
+            shutil.rmtree(whole / stage / "fold1")
+        text = (configs / f"{name}.yaml").read_text().replace("folds: [0, 1]", "folds: [0]")
+        (configs / f"{name}.yaml").write_text(text)
+        (configs / f"{name}_late.yaml").write_text(
+            f"study: {name}_late\nextends: {name}\nfolds: [1]\nreport: {{replicates: []}}\n"
+        )
+    apart = pool(project, ("two_late", "again", "again_late"))
+    pd.testing.assert_frame_equal(apart, together)
+    write_json(results / "two_late" / "01_prepare_data" / "fold1" / "data.json", {"primary_classes": [1]})
+    with pytest.raises(GroundsynthError, match="'two' and 'two_late' have different primary classes"):
+        pool(project, ("two_late", "again", "again_late"))
 
 
 def test_a_replicate_that_has_not_run_is_named(project):

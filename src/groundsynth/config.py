@@ -642,8 +642,8 @@ class Report(_Section):
     )
     replicates: list[str] = Field(
         [],
-        description="finished studies that extend this one with other generator.seeds: their counts are pooled with "
-        "this study's",
+        description="finished studies that extend this one with other generator.seeds, or other folds: their counts "
+        "are pooled with this study's",
     )
 
 

@@ -1,8 +1,12 @@
-"""Several folds, and several trainings of the generator, brought together from their counts."""
+"""Several folds, and several trainings of the generator, brought together from their counts.
+
+Both may be spread over studies that were run on different days: one names the others under ``report.replicates``.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -35,11 +39,12 @@ def pool_study(
     Args:
         root: where the study's tables lie; metrics: those of its stages, gathered.
         claims: their differences are computed, too.
-        primary: arms whose difference to ``real`` was named beforehand; replicates: studies of other generators.
+        primary: arms whose difference to ``real`` was named beforehand; replicates: studies of other generators, or of
+            other folds.
 
     Raises:
-        GroundsynthError: a replicate that is missing, was published with other settings, or differs in more than
-            the generator's seed.
+        GroundsynthError: a replicate that is missing, was published with other settings, differs in more than the
+            generator's seed and the folds, repeats what another has, or leaves a fold of a generator out.
     """
     nothing = pd.DataFrame(columns=list(METRIC_COLUMNS))
     replicates = [name for name in replicates if name != study.study]  # inherited by a replicate itself
@@ -51,11 +56,9 @@ def pool_study(
             if (root / "09_report" / FILE).is_file()
             else nothing
         )
-    for name in replicates:
-        _must_agree(study, name)
-    places = [root, *map(replicate_dir, replicates)]
+    parts = [Part(study, root), *(_replicate(study, name) for name in replicates)]
     own = metrics[(metrics["stage"] == STAGE) & (metrics["metric"] == "miou")]
-    tables = [read_counts(place, study.folds) for place in places]
+    tables = _by_generator(parts)
     if not (tables[0]["split"] == "test").any():
         return nothing
     arms = dict.fromkeys(tables[0]["arm"])
@@ -68,8 +71,8 @@ def pool_study(
         part for regime in own["regime"] for part in regime.split(";") if part.startswith("labels=")
     }
     rows = pooled_rows(
-        study.study, tables, {arm: systems[arm] for arm in arms}, shared_classes(root, study.folds),
-        primary, pairs, study.benchmark.bootstrap, ";".join(conditions),
+        study.study, tables, {arm: systems[arm] for arm in arms}, _shared_by_all(parts), primary,
+        pairs, study.benchmark.bootstrap, ";".join(conditions),
     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
 
@@ -157,18 +160,69 @@ def claimed_pairs(claims: list[Claim]) -> list[Pair]:
     return pairs
 
 
-def _must_agree(study: Study, name: str) -> None:
-    """Stop unless a replicate is this study but for its name, its generators' seeds and its report."""
+class Part(NamedTuple):
+    """A study that is pooled, and where its tables lie."""
+
+    study: Study
+    place: Path
+
+
+def _replicate(study: Study, name: str) -> Part:
+    """Return a replicate, which must be this study but for its name, its generators' seeds, its folds and its report."""
     other = load_study(find_config(name))
     left, right = shared_plan(study), shared_plan(other)
     differs = [key for key in left if left[key] != right[key]]
     if differs:
         raise GroundsynthError(
             f"report.replicates: '{name}' differs from '{study.study}' in {differs[0]}; a replicate may differ in "
-            "generator.seeds alone, so let it extend this study"
+            "generator.seeds and folds alone, so let it extend this study"
         )
-    shared = set(study.generator.seeds) & set(other.generator.seeds)
-    if shared:
-        raise GroundsynthError(
-            f"report.replicates: '{name}' has generator seed {min(shared)} of '{study.study}' again; give it another"
+    return Part(other, replicate_dir(name))
+
+
+def _by_generator(parts: list[Part]) -> list[pd.DataFrame]:
+    """Return the counts of all folds, one table per training of the generator.
+
+    Raises:
+        GroundsynthError: a fold that one generator has twice, or not at all.
+    """
+    found: dict[tuple[int, ...], dict[int, Part]] = {}
+    for part in parts:
+        folds = found.setdefault(tuple(part.study.generator.seeds), {})
+        again = sorted(set(folds) & set(part.study.folds))
+        if again:
+            raise GroundsynthError(
+                f"report.replicates: '{part.study.study}' has generator seed {part.study.generator.seeds[0]} on fold "
+                f"{again[0]}, and so has '{folds[again[0]].study.study}'; give it another seed, or other folds"
+            )
+        folds.update(dict.fromkeys(part.study.folds, part))
+    (first, whole), *others = found.items()
+    for seeds, folds in others:
+        if set(folds) != set(whole):
+            missing, who = min(
+                [(fold, seeds) for fold in set(whole) - set(folds)]
+                + [(fold, first) for fold in set(folds) - set(whole)]
+            )
+            raise GroundsynthError(
+                f"report.replicates: no study has generator seed {who[0]} on fold {missing}, which another seed has; name "
+                "one, for every generator is pooled over the same folds"
+            )
+    return [
+        pd.concat(
+            [read_counts(p.place, p.study.folds) for p in parts if tuple(p.study.generator.seeds) == seeds],
+            ignore_index=True,
         )
+        for seeds in found
+    ]
+
+
+def _shared_by_all(parts: list[Part]) -> list[int]:
+    """Return the classes of the primary score, which all folds of all parts share."""
+    first, *others = [(part, shared_classes(part.place, part.study.folds)) for part in parts]
+    for part, classes in others:
+        if classes != first[1]:
+            raise GroundsynthError(
+                f"'{first[0].study.study}' and '{part.study.study}' have different primary classes {first[1]} and "
+                f"{classes}; run stage 01 of both with the same settings"
+            )
+    return first[1]

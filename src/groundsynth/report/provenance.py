@@ -95,9 +95,9 @@ def deciding_settings(study: Study) -> dict:
 
 
 def shared_plan(study: Study) -> dict:
-    """Return what a study shares with its replicates: every deciding setting but its name and its generators' seeds."""
+    """Return what a study shares with its replicates: every deciding setting but its name, its generators' seeds, its folds."""
     plan = deciding_settings(study)
-    del plan["generator"]["seeds"], plan["study"]
+    del plan["generator"]["seeds"], plan["study"], plan["folds"]
     return plan
 
 
