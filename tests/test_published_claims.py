@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_table, write_json, write_metrics
+from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_json, read_table, write_json, write_metrics
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root
@@ -408,6 +408,26 @@ def test_what_replicates_measured_of_their_generators_counts(tmp_path, changes, 
     )
     assert (found.metrics["system"] == "real").sum() == 3, "real chips are the same in both and are told once"
     assert ("one generator" in claims.judge(claim(**CODES), evidence)[1]) == (generators == 1)
+
+
+def test_folds_of_another_day_count_as_if_they_had_run_together(tmp_path):
+    """Two generators on folds 0 and 1, and both on fold 2 in studies of their own: real chips of fold 2 are told once."""
+    parts = {"first": (0, [0, 1]), "twin": (1, [0, 1]), "late": (0, [2]), "twin_late": (1, [2])}
+    for name, (seed, folds) in parts.items():
+        publish_one(tmp_path, name, seed, [0.1, 0.2, 0.3])
+        path = tmp_path / name / "manifest.json"
+        config = read_json(path, "")["config"] | {"folds": folds}
+        config["report"]["replicates"] = ["twin", "late", "twin_late"]
+        write_json(path, {"config": config})
+        rows = read_table(tmp_path / name / "metrics.csv", "metrics")
+        mine = rows["regime"].isin([f"fold={fold}" for fold in folds])
+        write_metrics(rows[mine].to_dict("records"), tmp_path / name / "metrics.csv")
+    (found,) = (s for s in claims.read_studies(tmp_path) if s.name == "first")
+    evidence = claims.gather_evidence(claim(**CODES), found.metrics)
+    assert (evidence.folds, evidence.generators) == (3, 2)
+    assert evidence.value == pytest.approx(20)
+    real = found.metrics[found.metrics["system"] == "real"]
+    assert sorted(real["regime"]) == ["fold=0", "fold=1", "fold=2"]
 
 
 def test_small_numbers_keep_their_digits():

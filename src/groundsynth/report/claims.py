@@ -328,8 +328,8 @@ def published_place(claim: Claim, evidence: Evidence) -> str:
 def read_studies(published: Path) -> list[PublishedStudy]:
     """Return every published study whose generator heard what it was told; controls of shuffled words are none.
 
-    Where a study names replicates, published with the same settings but for the generator's seed, what they measured
-    of their generators stands beside its own.
+    Where a study names replicates, published with the same settings but for the generator's seed and the folds, what they
+    measured of their generators stands beside its own.
     """
     settings = {
         path.parent.name: read_json(path, "snakemake publish")["config"]
@@ -355,7 +355,7 @@ def read_studies(published: Path) -> list[PublishedStudy]:
 
 
 def _replicates(settings: dict[str, dict], name: str, other: str) -> bool:
-    """Say whether two published studies differ in the generators' seeds alone, as far as numbers go."""
+    """Say whether two published studies differ in the generators' seeds and the folds alone, as far as numbers go."""
     if other == name or other not in settings:
         return False
     both = [settings_of(settings[study]) for study in (name, other)]

@@ -21,18 +21,29 @@ def add_replicates(
 ) -> pd.DataFrame:
     """Return a study's table (table 'metrics') with the rows that its replicates measured of their generators.
 
-    Real chips and controls are the same in all of them, so nothing is added of these; nor of the benchmark, which is
-    pooled already.
+    Real chips and controls are the same in all of them, so these are added of folds that are not there yet, and once;
+    nothing is added of the benchmark, which is pooled already.
 
     Args:
         settings: the study's, as its manifest holds them.
-        replicates: table and settings of each study with other generators and all else alike.
+        replicates: table and settings of each study with other generators or folds and all else alike.
     """
-    others = [_of_generators(table, about) for table, about in replicates]
-    if not others:
+    replicates = list(replicates)
+    if not replicates:
         return metrics
     own = _of_generators(metrics, settings)
-    return pd.concat([metrics.drop(index=own.index), own, *others], ignore_index=True)
+    parts, folds = [metrics.drop(index=own.index), own], set(settings["folds"])
+    for table, about in replicates:
+        drawn = _of_generators(table, about)
+        parts += [drawn, _of_folds(table.drop(index=drawn.index), set(about["folds"]) - folds)]
+        folds |= set(about["folds"])
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def _of_folds(metrics: pd.DataFrame, folds: set[int]) -> pd.DataFrame:
+    """Return the rows of the stages that say they are of these folds."""
+    named = metrics["regime"].str.extract(r"(?:^|;)fold=(\d+)(?:;|$)", expand=False)
+    return metrics[metrics["stage"].isin(STAGES) & named.isin({str(fold) for fold in folds})]
 
 
 def _of_generators(metrics: pd.DataFrame, settings: dict) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def compare_layouts(study: Study, wanted: Wanted, folder: Path) -> pd.DataFrame:
         about = {"system": SYSTEM, "regime": f"layouts={kind}", "seeds": 1}
         rows += distance_rows(study.study, study.ground, real, images, **about)
         rows += map_rows(study.study, maps[::count], None, **about)
-        rows += agreement_rows(study.study, real.labeller, images, maps, "layouts", **about)
+        rows += agreement_rows(study.study, real.labeller, images, maps, "layouts", count, **about)
         groups = np.arange(len(maps)) // count
         varied = diversity(images, maps, groups, real.train, real.features)
         rows += diversity_rows(study.study, STAGE, varied, **about)

@@ -82,20 +82,28 @@ def map_rows(study: str, maps: np.ndarray, blocks: np.ndarray | None, **about: o
 
 
 def agreement_rows(
-    study: str, labeller: Segmenter, images: np.ndarray, maps: np.ndarray, label: str, **about: object
+    study: str,
+    labeller: Segmenter,
+    images: np.ndarray,
+    maps: np.ndarray,
+    label: str,
+    images_per_map: int = 1,
+    **about: object,
 ) -> list[dict]:
     """Return ``map_kappa`` of maps and the labeller's readings of their images, and its control with swapped maps.
 
     Args:
         label: names the random partners and resamples.
+        images_per_map: consecutive images that share a map: their mean is one observation, since they are alike.
     """
-    readings, rows = predict(labeller, images)[0], []
-    for arm, given in (("", maps), ("swapped_map", maps[random_partners(len(maps), label)])):
-        kappas = map_kappas(readings, given)
-        kappas = kappas[np.isfinite(kappas)]
+    readings, rows, count = predict(labeller, images)[0], [], images_per_map
+    own = maps[::count]
+    for arm, given in (("", own), ("swapped_map", own[random_partners(len(own), label)])):
+        each = map_kappas(readings, given.repeat(count, 0)).reshape(-1, count)
+        kappas = each[np.isfinite(each).all(axis=1)].mean(axis=1)
         words = (label, about["regime"].partition("=")[2], arm)
         low, high = bootstrap_interval(lambda d, k=kappas: k[d].mean(), len(kappas), *words)
         value = float(kappas.mean()) if len(kappas) else np.nan
-        about_row = {"n": len(images), "low": low, "high": high, **about}
+        about_row = {"n": len(own), "low": low, "high": high, **about}
         rows.append(metric_row(study, STAGE, "map_kappa", value, arm=arm, **about_row))
     return rows

@@ -144,7 +144,9 @@ def _map_rows(study, wanted, drawn, maps, train, labeller: Path, device: torch.d
             about = {"system": wanted.system, "regime": name_of(way), "seeds": 1}
             rows += diversity_rows(study, STAGE, distances, **about)
         if reader is not None:
-            rows.append(kappa_row(study, wanted.system, way, map_kappas(predict(reader, images)[0], maps)))
+            kappas = pd.Series(map_kappas(predict(reader, images)[0], maps))
+            each = kappas.groupby(groups).mean().to_numpy()  # images of one map are alike: one observation
+            rows.append(kappa_row(study, wanted.system, way, each))
     return rows
 
 
@@ -183,5 +185,5 @@ def _figures(
             folder / "trade.png",
             f"Obedience (the labeller's mean kappa with the given map) against diversity (distances between "
             f"{wanted.images_per_map} images of one map over those between real chips of similar maps; 1 is as "
-            f"varied as reality), by way to sample; {wanted.samples} images, 95 % intervals over images and maps.",
+            f"varied as reality), by way to sample; {wanted.samples} images, 95 % intervals over maps.",
         )
