@@ -48,9 +48,10 @@ def test_an_attempt_is_logged_once_and_another_setting_again(project):  # noqa: 
 
 def test_a_command_that_trains_no_arm_is_logged_as_well(project):  # noqa: F811
     study = study_on_validation(project)
-    nothing = dict(arms=0, best_arm="", val_delta=None, val_low=None, val_high=None)
-    assert attempts.log_attempt(study, "certify-folds", True, "limits from validation", **nothing)
-    assert attempts.read_attempts()["arms"].tolist() == [0]
+    assert attempts.log_opening(study, "certify-folds", "limits from validation")
+    assert not attempts.log_opening(study, "certify-folds", "limits from validation")
+    row = attempts.read_attempts().iloc[0]
+    assert (row["what"], row["arms"], row["test_opened"]) == ("certify-folds", 0, "yes")
 
 
 def test_a_study_on_validation_is_logged_with_its_note(project, capsys):  # noqa: F811
@@ -75,3 +76,18 @@ def test_a_broken_log_says_how_to_get_it_back(project):  # noqa: F811
     path.write_text("study,config_hash\ntwo,zz\n")
     with pytest.raises(GroundsynthError, match=r"git checkout results/attempts\.csv"):
         attempts.read_attempts()
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("compare-contrastive", "contrastive_study.compare_contrastive"), ("clean-captions", "cleaning_study.clean_captions")],
+)  # fmt: skip
+def test_commands_that_judge_on_test_blocks_say_so(name, function, project, monkeypatch):  # noqa: F811
+    study_on_validation(project)
+    columns = ["arm", "regime", "metric", "value", "low", "high", "n"]
+    found = pd.DataFrame([dict.fromkeys(columns, "measured")])
+    monkeypatch.setattr(f"groundsynth.workflow.{function}", lambda *_: found)
+    assert command.main([name, str(find_config("two"))]) == 0
+    assert attempts.read_attempts()[["study", "what", "test_opened"]].values.tolist() == [
+        ["two", name, "yes"]
+    ]

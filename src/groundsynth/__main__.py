@@ -655,7 +655,7 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     from groundsynth.config import load_study
     from groundsynth.models.device import pick_device
     from groundsynth.paths import results_dir
-    from groundsynth.report.attempts import log_attempt
+    from groundsynth.report.attempts import log_opening
     from groundsynth.report.labeller_figures import comparison_caption, comparison_figure
     from groundsynth.report.style import save_figure
 
@@ -674,10 +674,7 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
     metrics = write_metrics(rows, folder / "metrics.csv")
     chosen = counts.loc[counts["split"] == "test", "arm"].iloc[0]
     tried = f"{history['arm'].nunique()} labellers, {len(arguments.seeds)} seeds, {study.label.steps} steps"
-    log_attempt(
-        study, "compare-labellers", True, tried, arms=history["arm"].nunique(), best_arm=chosen, val_delta=None,
-        val_low=None, val_high=None,
-    )  # fmt: skip
+    log_opening(study, "compare-labellers", tried, history["arm"].nunique(), chosen)
     caption = comparison_caption(metrics)
     print(save_figure(comparison_figure(metrics), folder / "labellers.png", caption))
     print(caption)
@@ -692,17 +689,14 @@ def aa_command(arguments: argparse.Namespace) -> None:
     from groundsynth.config import load_study
     from groundsynth.paths import project_root
     from groundsynth.report.aa_figures import aa_findings
-    from groundsynth.report.attempts import log_attempt
+    from groundsynth.report.attempts import log_opening
     from groundsynth.workflow.aa_study import run_aa_test
 
     study = load_study(arguments.study)
     folder = project_root() / folder_of(arguments, study, "aa-test")
     runs, bar = (arguments.seeds, arguments.half, arguments.comparisons), partial(tqdm, desc="trainings")
     metrics = run_aa_test(study, arguments.fold, *runs, folder, bar)
-    log_attempt(
-        study, "aa-test", True, "real chips alone, nothing chosen", arms=2, best_arm="", val_delta=None,
-        val_low=None, val_high=None,
-    )  # fmt: skip
+    log_opening(study, "aa-test", "real chips alone, nothing chosen", 2)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n", "seeds"]].to_string(index=False))
     print(aa_findings(metrics))
     print(folder)
@@ -715,17 +709,14 @@ def certify_folds_command(arguments: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from groundsynth.config import load_study
-    from groundsynth.report.attempts import log_attempt
+    from groundsynth.report.attempts import log_opening
     from groundsynth.workflow.certificate_study import certify_folds
 
     study = load_study(arguments.study)
     folder = folder_of(arguments, study, "certify-folds")
     folds = arguments.folds or range(study.data.folds)
     metrics = certify_folds(study, folds, folder, partial(tqdm, desc="folds"))
-    log_attempt(
-        study, "certify-folds", True, "real windows alone, limits from validation", arms=0, best_arm="",
-        val_delta=None, val_low=None, val_high=None,
-    )  # fmt: skip
+    log_opening(study, "certify-folds", "real windows alone, limits from validation")
     print(metrics[["metric", "arm", "regime", "value", "low", "high", "n"]].to_string(index=False))
     print(folder)
 
@@ -748,12 +739,14 @@ def compare_contrastive_command(arguments: argparse.Namespace) -> None:
     from tqdm.auto import tqdm
 
     from groundsynth.config import load_study
+    from groundsynth.report.attempts import log_opening
     from groundsynth.workflow.contrastive_study import compare_contrastive
 
     study = load_study(arguments.study)
     steps = arguments.steps or study.ground.contrastive_steps
     folder, bar = folder_of(arguments, study, "compare-contrastive"), partial(tqdm, desc="trainings")
     metrics = compare_contrastive(study, arguments.fold, arguments.seeds, steps, folder, bar)
+    log_opening(study, "compare-contrastive", "image-text models, nothing chosen")
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
 
 
@@ -765,12 +758,14 @@ def clean_captions_command(arguments: argparse.Namespace) -> None:
 
     from groundsynth.checks.cleaning import PUBLISHED
     from groundsynth.config import load_study
+    from groundsynth.report.attempts import log_opening
     from groundsynth.workflow.cleaning_study import clean_captions
 
     study = load_study(arguments.study)
     steps = arguments.steps or study.ground.contrastive_steps
     folder, bar = folder_of(arguments, study, "clean-captions"), partial(tqdm, desc="rates of planted errors")
     metrics = clean_captions(study, arguments.fold, arguments.rates, arguments.seeds, steps, folder, bar)
+    log_opening(study, "clean-captions", "image-text models judge cleaned captions, nothing chosen")
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
     print("\nPublished, of a generator trained on cleaned pairs (not measured here):")
     print(PUBLISHED[["measure", "change", "against"]].drop_duplicates().to_string(index=False))
@@ -785,7 +780,7 @@ def compare_cleaned_command(arguments: argparse.Namespace) -> None:
 
     from groundsynth.artifacts import read_table
     from groundsynth.config import load_study
-    from groundsynth.report.attempts import log_attempt
+    from groundsynth.report.attempts import log_opening
     from groundsynth.workflow.cleaned_training_study import Wanted, compare_cleaned
 
     study = load_study(arguments.study)
@@ -794,10 +789,7 @@ def compare_cleaned_command(arguments: argparse.Namespace) -> None:
     folder, bar = folder_of(arguments, study, "compare-cleaned", run), partial(tqdm, desc="generators")
     metrics = compare_cleaned(study, wanted, folder, bar)
     if wanted.downstream and study.benchmark.split == "test":
-        log_attempt(
-            study, "compare-cleaned", True, "segmenters of generated pairs alone, nothing chosen", arms=3, best_arm="",
-            val_delta=None, val_low=None, val_high=None,
-        )  # fmt: skip
+        log_opening(study, "compare-cleaned", "segmenters of generated pairs alone, nothing chosen", 3)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n"]].to_string(index=False))
     print("\nBeside what was published, of another generator:")
     print(read_table(folder / "comparators.csv", "comparators").to_string(index=False))

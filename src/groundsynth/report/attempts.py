@@ -59,6 +59,16 @@ def log_attempt(study: Study, what: str, opened: bool, note: str = "", **found: 
     return True
 
 
+def log_opening(study: Study, command: str, note: str, arms: int = 0, best_arm: str = "") -> bool:
+    """Append a row for a command that looked at test chips and compared no mixed arms on validation before.
+
+    Args:
+        note: what was looked at and what was chosen, in a few words.
+    """
+    nothing = {"val_delta": None, "val_low": None, "val_high": None}
+    return log_attempt(study, command, True, note, arms=arms, best_arm=best_arm, **nothing)
+
+
 def log_validation(study: Study, note: str) -> bool:
     """Append what a study found that left its test blocks unread (``benchmark: {split: val}``).
 
