@@ -16,6 +16,7 @@ from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.report.aa_figures import aa_findings
 from groundsynth.report.attempts import read_attempts
+from groundsynth.workflow import aa_study
 
 SCORE = partial(mean_iou, classes=[0])
 
@@ -105,7 +106,7 @@ def counts_of(full: np.ndarray, half: np.ndarray) -> pd.DataFrame:
 
 def test_rows_of_both_tests():
     counts = counts_of(identical(1, rate=0.7), identical(2, runs=8, rate=0.6))
-    rows, behind = aa.aa_rows("s", counts, [0], (3, 6), 200, 200)
+    rows, behind = aa.aa_rows("s", counts, "real", [0], (3, 6), 200, 200)
     table = pd.DataFrame(rows).set_index(["metric", "regime"])
     assert len(behind["interval=study;group=3"]) == 200
     assert table.loc[("planted_difference", "against=real:half;interval=t"), "value"] == pytest.approx(
@@ -114,6 +115,24 @@ def test_rows_of_both_tests():
     assert table.loc[("planted_difference", "against=real:half;interval=t"), "seeds"] == 8
     assert table.loc[("planted_detection_rate", "interval=t;group=6"), "value"] > 0.9
     assert "5 % false alarms" in aa_findings(pd.DataFrame(rows))
+    assert "All labels are told from half of them: +" in aa_findings(pd.DataFrame(rows))
+
+
+def test_of_equal_arms_half_the_labels_are_not_told_from_all():
+    counts = counts_of(identical(1), identical(2, runs=8)).replace(
+        {"real:half": "real@4:half", "real": "real@4"}
+    )
+    rows, _ = aa.aa_rows("s", counts, "real@4", [0], (3,), 200, 200)
+    table = pd.DataFrame(rows)
+    assert set(table["arm"]) == {"real@4", "real@4:half"}
+    assert "against=real@4:half;interval=study" in set(table["regime"])
+    assert "All labels are not told from half of them" in aa_findings(table)
+
+
+@pytest.mark.parametrize("arm", ["synthetic:all", "real+self_training", "mix:all@25"])
+def test_an_arm_with_other_chips_is_refused(arm):
+    with pytest.raises(GroundsynthError, match=r"holds chips that are not real and labelled.*take real"):
+        aa_study.real_arm(arm)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +149,6 @@ def test_too_little_says_little(plan, words):
 
 
 def test_the_command_trains_compares_and_goes_on_where_it_stopped(project, monkeypatch, capsys):  # noqa: F811
-    from groundsynth.workflow import aa_study
-
     root, _ = project
     path = root / "config" / "smoke.yaml"
     values = yaml.safe_load(path.read_text())

@@ -296,16 +296,21 @@ def build_parser() -> argparse.ArgumentParser:
 
     same = commands.add_parser(
         "aa-test",
-        help="train the arm real many times over, and count how often stage 07's interval sees a difference",
+        help="train on real chips many times over, and count how often stage 07's interval sees a difference",
     )
     same.add_argument("study", type=Path, help="config of a study whose stage 01 has run")
     same.add_argument("--fold", type=int, default=0)
+    same.add_argument(
+        "--arm", default="real", help="real chips alone; real@4 trains for four times the steps"
+    )
     same.add_argument("--seeds", type=int, default=24, help="identical trainings; 12 and more")
     same.add_argument(
         "--half", type=int, default=12, help="seeds repeated with half of the labelled blocks; 6 and more"
     )
     same.add_argument("--comparisons", type=int, default=400, help="per size of group; 200 and more")
-    same.add_argument("--output", type=Path, help="folder; results/<study>/aa_test by default")
+    same.add_argument(
+        "--output", type=Path, help="folder; by default results/<study>/aa_test, and other arms below it"
+    )
     same.set_defaults(command=aa_command)
 
     certify = commands.add_parser(
@@ -686,6 +691,7 @@ def aa_command(arguments: argparse.Namespace) -> None:
 
     from tqdm.auto import tqdm
 
+    from groundsynth.benchmark.arms import REFERENCE
     from groundsynth.config import load_study
     from groundsynth.paths import project_root
     from groundsynth.report.aa_figures import aa_findings
@@ -693,10 +699,12 @@ def aa_command(arguments: argparse.Namespace) -> None:
     from groundsynth.workflow.aa_study import run_aa_test
 
     study = load_study(arguments.study)
-    folder = project_root() / folder_of(arguments, study, "aa-test")
-    runs, bar = (arguments.seeds, arguments.half, arguments.comparisons), partial(tqdm, desc="trainings")
-    metrics = run_aa_test(study, arguments.fold, *runs, folder, bar)
-    log_opening(study, "aa-test", "real chips alone, nothing chosen", 2)
+    arm, bar = arguments.arm, partial(tqdm, desc="trainings")
+    other = "" if arm == REFERENCE else arm
+    folder = project_root() / folder_of(arguments, study, "aa-test", other)
+    runs = (arguments.seeds, arguments.half, arguments.comparisons)
+    metrics = run_aa_test(study, arguments.fold, arm, *runs, folder, bar)
+    log_opening(study, f"aa-test {other}".strip(), "real chips alone, nothing chosen", 2)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n", "seeds"]].to_string(index=False))
     print(aa_findings(metrics))
     print(folder)

@@ -23,9 +23,17 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.seeds import rng
 
 STAGE = "07_benchmark_segmentation"
-FULL, HALF = "real", "real:half"
 LEAST_RUNS, LEAST_COMPARISONS, LEAST_HALF = 12, 200, 6
 KINDS = ("study", "percentile", "t")
+
+
+def half_name(arm: str) -> str:
+    """Return how an arm is called that has half of the labelled blocks.
+
+    >>> half_name("real@4")
+    'real@4:half'
+    """
+    return f"{arm}:half"
 
 
 def divisions(runs: int, size: int, number: int, *names: object) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -136,6 +144,7 @@ def planted_comparisons(
 def aa_rows(
     study: str,
     counts: pd.DataFrame,
+    arm: str,
     primary: Sequence[int],
     sizes: Sequence[int],
     number: int,
@@ -147,35 +156,35 @@ def aa_rows(
     ``planted_difference`` of all labels against half of them, all seeds together.
 
     Args:
-        counts: table 'counts' of the arms ``real`` and ``real:half``, test split.
+        counts: table 'counts' of the arm and of its half, test split.
+        arm: real chips alone, such as ``real`` or ``real@4``.
         sizes: seeds per group, such as 3 and 6.
 
     Raises:
         GroundsynthError: too few runs or comparisons to say anything.
     """
-    seeds = {arm: sorted(counts.loc[counts["arm"] == arm, "seed"].unique()) for arm in (FULL, HALF)}
-    check_plan(len(seeds[FULL]), len(seeds[HALF]), number)
+    less = half_name(arm)
+    seeds = {name: sorted(counts.loc[counts["arm"] == name, "seed"].unique()) for name in (arm, less)}
+    check_plan(len(seeds[arm]), len(seeds[less]), number)
     score, row = partial(mean_iou, classes=primary), partial(metric_row, study, STAGE, system="real")
-    full = stack_counts(counts[counts["arm"] == FULL], [FULL])[0]  # (runs, blocks, 7, 3)
-    shared = stack_counts(counts[counts["seed"].isin(seeds[HALF])], [FULL, HALF])
+    full = stack_counts(counts[counts["arm"] == arm], [arm])[0]  # (runs, blocks, 7, 3)
+    shared = stack_counts(counts[counts["seed"].isin(seeds[less])], [arm, less])
     rows, behind = [], {}
     for size in sizes:
         for kind in KINDS:
             regime = f"interval={kind};group={size}"
             behind[regime] = pseudo_comparisons(full, score, size, number, resamples, kind)
             rate = alarm_rate(behind[regime], len(full))
-            rows.append(
-                row("false_positive_rate", arm=FULL, regime=regime, n=number, seeds=len(full), **rate)
-            )
-            if size <= len(seeds[HALF]):
+            rows.append(row("false_positive_rate", arm=arm, regime=regime, n=number, seeds=len(full), **rate))
+            if size <= len(seeds[less]):
                 found = planted_comparisons(*shared, score, size, number, resamples, kind)
-                rows.append(row("planted_detection_rate", found["shown"].mean(), arm=HALF, regime=regime, n=len(found),
-                                seeds=len(seeds[HALF])))  # fmt: skip
+                rows.append(row("planted_detection_rate", found["shown"].mean(), arm=less, regime=regime, n=len(found),
+                                seeds=len(seeds[less])))  # fmt: skip
     for kind in KINDS:
         found = compared(shared[1], shared[0], score, resamples, kind, "planted")
-        about = {"arm": FULL, "regime": f"against={HALF};interval={kind}"}
+        about = {"arm": arm, "regime": f"against={less};interval={kind}"}
         rows.append(
-            row("planted_difference", n=full.shape[1], seeds=len(seeds[HALF]), **about, **_ends(found))
+            row("planted_difference", n=full.shape[1], seeds=len(seeds[less]), **about, **_ends(found))
         )
     return rows, behind
 

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 
 from groundsynth.artifacts import write_metrics, write_table
-from groundsynth.benchmark.arms import REFERENCE, parse_arm
-from groundsynth.benchmark.false_alarms import FULL, HALF, aa_rows, check_plan
+from groundsynth.benchmark.arms import Arm, parse_arm
+from groundsynth.benchmark.false_alarms import aa_rows, check_plan, half_name
 from groundsynth.benchmark.segmentation import BenchmarkData, read_primary, read_real, run_arms
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
@@ -26,44 +26,67 @@ SIZES = (3, 6)
 
 
 def run_aa_test(
-    study: Study, fold: int, seeds: int, half: int, number: int, folder: Path, progress: Callable = iter
+    study: Study,
+    fold: int,
+    arm: str,
+    seeds: int,
+    half: int,
+    number: int,
+    folder: Path,
+    progress: Callable = iter,
 ) -> pd.DataFrame:
     """Train (what is trained already is kept), compare, and write counts, ``metrics.csv`` and a figure.
 
     Args:
+        arm: real chips alone, such as ``real`` or, with four times the steps, ``real@4``.
         seeds: trainings on all labelled training blocks; half: of them repeated with half of the blocks.
         number: pseudo-comparisons per size of group.
         progress: wraps the list of trainings.
 
     Raises:
-        GroundsynthError: stage 01 has not run, or too few runs or comparisons.
+        GroundsynthError: stage 01 has not run, too few runs or comparisons, or an arm with other chips.
     """
     check_plan(seeds, min(half, seeds), number)
-    counts = train_all(study, fold, seeds, half, pick_device(study.device), progress)
+    counts = train_all(study, fold, real_arm(arm), seeds, half, pick_device(study.device), progress)
     write_table(counts, folder / "counts.csv", "counts")
     test = counts[counts["split"] == "test"]
     primary = read_primary(study.study, fold)
-    rows, behind = aa_rows(study.study, test, primary, SIZES, number, study.benchmark.bootstrap)
+    rows, behind = aa_rows(study.study, test, arm, primary, SIZES, number, study.benchmark.bootstrap)
     metrics = write_metrics(rows, folder / "metrics.csv")
     save_figure(aa_figure(metrics, behind), folder / "aa_test.png", aa_caption(metrics))
     return metrics
 
 
+def real_arm(name: str) -> Arm:
+    """Return the arm of this name.
+
+    Raises:
+        GroundsynthError: not an arm, or one that holds other chips than real labelled ones.
+    """
+    arm = parse_arm(name, [])
+    if not arm.real or arm.system:
+        raise GroundsynthError(
+            f"arm '{name}' holds chips that are not real and labelled, of which this test keeps half; take real, or "
+            "real@4 for four times the steps"
+        )
+    return arm
+
+
 def train_all(
-    study: Study, fold: int, seeds: int, half: int, device: torch.device, progress: Callable = iter
+    study: Study, fold: int, arm: Arm, seeds: int, half: int, device: torch.device, progress: Callable = iter
 ) -> pd.DataFrame:
-    """Return counts (table 'counts') of arm ``real`` with every seed, and of ``real:half`` with the first ones."""
+    """Return counts (table 'counts') of an arm with every seed, and of its half with the first ones."""
     splits = ("train", "val", "test")
     chips = read_real(study.study, fold, splits)
     real = {split: chips[chips["split"] == split].reset_index(drop=True) for split in splits}
     primary, training = read_primary(study.study, fold), benchmark_training(study)
     kept = results_dir(study.study) / "checkpoints" / "aa_test"
-    arm, ratio = parse_arm(REFERENCE, []), study.benchmark.ratio
+    ratio, less = study.benchmark.ratio, half_name(arm.name)
     parts = []
     for seed, name in progress(
-        [(s, a) for s in range(seeds) for a in ((FULL, HALF) if s < half else (FULL,))]
+        [(s, a) for s in range(seeds) for a in ((arm.name, less) if s < half else (arm.name,))]
     ):
-        train = half_of_blocks(real["train"], fold, seed) if name == HALF else real["train"]
+        train = half_of_blocks(real["train"], fold, seed) if name == less else real["train"]
         data = BenchmarkData(fold, real | {"train": train}, {}, primary)
         result = run_arms([arm], [seed], data, training, ratio, device, kept=kept)
         parts.append(result.counts.assign(arm=name))
