@@ -60,7 +60,7 @@ rule publish:
         "python -m groundsynth publish {params.study} 2>&1 | tee {log:q}"
 
 
-# Chips as files for others, each synthetic picture marked: snakemake export
+# Chips as files for others, each synthetic picture marked: snakemake export --cores 1
 rule export:
     input:
         PREPARE.path("chips.parquet").format(fold=STUDY.folds[0]),

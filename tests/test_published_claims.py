@@ -328,7 +328,7 @@ def test_the_table_is_written_whole_with_page_and_figure(tmp_path, monkeypatch):
     assert found["scenes"].tolist() == ["a_scene", ""]
     assert "control" not in found.loc[0, "note"]
     page = (tmp_path / "published" / "claims.md").read_text()
-    assert "2 claims: 1 reproduced, 1 not shown, 0 reversed" in page
+    assert "2 claims in 2 rows, one per scene: 1 reproduced, 1 not shown, 0 reversed" in page
     assert "1 [0.2, 1.8]" in page
     assert (tmp_path / "published" / "claims.png").stat().st_size > 1000
 

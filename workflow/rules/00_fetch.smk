@@ -1,5 +1,5 @@
 # Everything the study reads, downloaded once, verified, read-only: on a machine with a network,
-# `snakemake fetch --configfile config/<study>.yaml`; compute nodes need none then.
+# `snakemake fetch --cores 1 --configfile config/<study>.yaml`; compute nodes need none then.
 # Code is no input, so nothing is downloaded twice.
 rule fetch:
     output:

@@ -61,7 +61,7 @@ def counted(table: pd.DataFrame) -> str:
     """Return how many rows have which verdict, and how many of them have a number at all."""
     counts = ", ".join(f"{(table['verdict'] == name).sum()} {name}" for name in VERDICTS)
     claims = len(table[["system", "claim"]].drop_duplicates())
-    return f"{claims} claims: {counts}; {int(table['ours'].notna().sum())} of {len(table)} rows have a number of ours."
+    return f"{claims} claims in {len(table)} rows, one per scene: {counts}; {int(table['ours'].notna().sum())} of {len(table)} rows have a number of ours."
 
 
 def shown_table(table: pd.DataFrame) -> pd.DataFrame:
