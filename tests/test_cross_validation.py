@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from groundsynth.benchmark import cross_validation as cv
-from groundsynth.benchmark.differences import mean_score, nested_draws
+from groundsynth.benchmark.differences import mean_score
 from groundsynth.benchmark.metrics import mean_iou, mean_precision, mean_recall
 from groundsynth.errors import GroundsynthError
 
@@ -18,13 +18,13 @@ REGIME = "folds=2;generators=1"
 def counts_table(
     rates: dict[str, float], fold: int, blocks: list[int], seeds: int = 2, split: str = "test", jitter=0
 ):
-    """One class of 100 pixels per block: an arm names exactly its rate of them rightly."""
+    """One class of 1,000 pixels per block: an arm names exactly its rate of them rightly."""
     rows = []
     for arm, rate in rates.items():
         for seed in range(seeds):
             for block in blocks:
                 for k in range(7):
-                    hits = round(100 * (rate + jitter * (-1) ** block * (arm != "real"))) if k == 0 else 0
+                    hits = round(1000 * (rate + jitter * (-1) ** block * (arm != "real"))) if k == 0 else 0
                     rows.append(
                         (
                             arm,
@@ -35,7 +35,7 @@ def counts_table(
                             k,
                             hits,
                             0,
-                            (100 - hits) if k == 0 else 0,
+                            (1000 - hits) if k == 0 else 0,
                             fold,
                         )
                     )
@@ -72,6 +72,13 @@ def test_generators_of_other_seeds_are_refused():
         cv.stack_folds(tables, ["real"], "test")
 
 
+def test_generators_tested_on_other_ground_are_refused():
+    table = counts_table({"real": 0.5}, 0, [0, 1])
+    other = table.assign(fn=table["fn"] + (table["class"] == 0) * (table["block"] == 1) * 7)
+    with pytest.raises(GroundsynthError, match="different ground"):
+        cv.stack_folds([table, other], ["real"], "test")
+
+
 def test_p_values_are_corrected_for_their_number():
     assert cv.holm({"a": 0.01, "b": 0.02, "c": 0.5}) == pytest.approx({"a": 0.03, "b": 0.04, "c": 0.5})
     assert cv.holm({"a": 0.6, "b": 0.7}) == pytest.approx({"a": 1.0, "b": 1.0})
@@ -94,13 +101,8 @@ def test_rare_classes_that_gain_most_give_a_correlation_of_minus_one():
     for k, (pixels, hits, more) in enumerate(((1000, 500, 10), (500, 250, 20), (100, 50, 15))):
         counts[0, 0, ..., k, 0], counts[0, 0, ..., k, 2] = hits, pixels - hits
         counts[0, 1, ..., k, 0], counts[0, 1, ..., k, 2] = hits + more, pixels - hits - more
-    scores = [cv.pooled_scores([0, 1, 2])["iou", name] for name in cv.CLASSES]
-    values = np.stack([mean_score(counts, score) for score in scores], -1)
-    draws = np.stack([nested_draws(counts, score, 50, "x") for score in scores], -1)
-    value, (low, high) = cv.gain_correlation(values, draws, 0, counts)[1]
-    assert [value, low, high] == pytest.approx(
-        [-1, -1, -1]
-    )  # gains of 1, 4 and 15 points; shares 1000, 500, 100
+    found = cv.gain_correlation(counts[:, [1, 0]], 50)
+    assert found == pytest.approx((-1, -1, -1))  # gains of 1, 4 and 15 points; shares 1000, 500, 100
 
 
 def test_pooled_rows_hold_scores_differences_and_corrected_p_values():
@@ -110,9 +112,8 @@ def test_pooled_rows_hold_scores_differences_and_corrected_p_values():
     systems = {arm: arm.partition(":")[0].removeprefix("real+") for arm in rates}
     pairs = [cv.Pair("iou", "real+mask", "real", "tree cover"), cv.Pair("miou", "real+joint", "real+mask"),
              cv.Pair("miou", "real+mask:freemask", "real+mask"), cv.Pair("miou", "real+none", "real")]  # fmt: skip
-    rows = cv.pooled_rows(
-        "s", [pd.concat(folds + val)], systems, [0], ["real+mask", "real+joint", "real+text"], pairs, 400
-    )
+    primary = dict.fromkeys(["real+mask", "real+joint", "real+text"], "real")
+    rows = cv.pooled_rows("s", [pd.concat(folds + val)], systems, [0], primary, pairs, 400)
     table = pd.DataFrame(rows).set_index(["metric", "arm", "regime", "class"])["value"]
     assert table["miou", "real+mask", REGIME, ""] == 0.6
     assert table["delta_miou", "real+mask", REGIME, ""] == pytest.approx(0.1)
@@ -127,3 +128,19 @@ def test_pooled_rows_hold_scores_differences_and_corrected_p_values():
     frame = pd.DataFrame(rows)
     assert not frame.duplicated(["system", "arm", "regime", "metric", "class"]).any()
     assert set(frame.loc[frame["metric"] == "delta_miou", "n"]) == {6}
+    of_class = frame[(frame["metric"] == "iou") & (frame["arm"] == "real")].set_index("class")["n"]
+    assert (of_class["tree cover"], of_class["water"]) == (6, 0)  # blocks that hold the class
+
+
+def test_a_primary_arm_of_more_steps_is_compared_with_real_chips_of_as_many():
+    """The steps alone explain the whole gain: against real it is shown, and the p-value is not of that."""
+    rates = {"real": 0.5, "real@4": 0.6, "real+mask@3*": 0.6}
+    tables = [pd.concat([counts_table(rates, f, [2 * f, 2 * f + 1], seeds=3) for f in (0, 1)])]
+    systems = {"real": "real", "real@4": "real", "real+mask@3*": "mask"}
+    rows = pd.DataFrame(cv.pooled_rows("s", tables, systems, [0], {"real+mask@3*": "real@4"}, [], 100))
+    found = rows.set_index(["metric", "arm", "regime"])["value"]
+    assert found["delta_miou", "real+mask@3*", "folds=2;generators=1"] == pytest.approx(0.1)
+    where = "against=real@4;folds=2;generators=1"
+    assert found["delta_miou", "real+mask@3*", where] == pytest.approx(0.0)
+    assert found["delta_miou_p_holm", "real+mask@3*", where] == 1.0
+    assert ("smallest_detectable_difference", "real+mask@3*", where) in found.index

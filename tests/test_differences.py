@@ -32,7 +32,7 @@ def test_one_less_is_drawn_so_that_the_spread_of_few_seeds_is_right():
         counts[0, 0, seed, :, 0, 0], counts[0, 0, seed, :, 0, 2] = hits, 1000 - hits
     draws = nested_draws(counts, SCORE, 20_000, "test")[0]
     assert draws.var() == pytest.approx(0.01 / 3, rel=0.03)
-    still = nested_draws(counts, SCORE, 100, "test", trainings=False)[0]
+    still = nested_draws(counts, SCORE, 100, "test", drawn=("blocks",))[0]
     assert still.std() == pytest.approx(0, abs=1e-12)  # every block is alike
 
 
@@ -78,6 +78,48 @@ def test_equal_arms_are_seldom_told_apart(generators, between, most):
         assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
         alarms.append(found.p < 0.05)
     assert np.mean(alarms) <= most
+
+
+def with_real_ones(world: int, of_seeds: float, effect: float = 0.0) -> np.ndarray:
+    """Arms real, real@4 and real+mask of two generators; those of real chips alone are the same runs beside both."""
+    random = np.random.default_rng(world)
+    hard, counts = random.normal(0, 0.1, 12), np.zeros((2, 3, 3, 12, 7, 3), np.int64)
+    for arm in range(3):
+        shift = random.normal(0, of_seeds, (2, 3, 1)) + (effect if arm else 0)
+        hits = random.binomial(2000, np.clip(0.6 + hard + random.normal(0, of_seeds, (1, 12)) + shift, 0, 1))
+        counts[:, arm, :, :, 0, 0] = hits if arm == 2 else hits[:1]
+    counts[..., 0, 2] = 2000 - counts[..., 0, 0]
+    return counts
+
+
+def test_a_second_generator_tells_nothing_new_of_real_chips_alone():
+    pairs = [with_real_ones(world, 0.03)[:, [1, 0]] for world in range(40)]
+    once = [difference(pair[:1], SCORE, 400, "test") for pair in pairs]
+    twice = [difference(pair, SCORE, 400, "test") for pair in pairs]
+    assert [one.value for one in once] == pytest.approx([two.value for two in twice])
+    widths = [np.mean([one.high - one.low for one in found]) for found in (once, twice)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.05)
+
+
+@pytest.mark.parametrize("arm", [1, 2])
+def test_equal_arms_beside_shared_real_runs_are_seldom_told_apart(arm):
+    """Three seeds leave few degrees of freedom: about 8 %, where seeds that are not drawn give twice as many."""
+    worlds = [difference(with_real_ones(w, 0.03)[:, [arm, 0]], SCORE, 200, w) for w in range(300)]
+    assert np.mean([found.p < 0.05 for found in worlds]) <= 0.11
+    planted = [difference(with_real_ones(w, 0.01, 0.1)[:, [arm, 0]], SCORE, 300, w) for w in range(60)]
+    assert np.mean([found.low > 0 for found in planted]) > 0.9
+
+
+def test_blocks_without_the_class_lend_it_no_certainty():
+    """Two of forty blocks hold the class: the interval is that of two blocks, and of one there is none."""
+    counts = np.zeros((1, 2, 3, 40, 7, 3), np.int64)
+    counts[..., :2, 0, :] = [[600, 0, 400], [500, 0, 500]]
+    counts[:, 0, :, 0, 0] += np.array([50, 0, -50])
+    counts[:, 0, :, 1, 0] += np.array([10, 0, -10])
+    plain, honest = difference(counts, SCORE, 400, "test"), difference(counts, SCORE, 400, "test", informed=2)
+    assert honest.value == plain.value
+    assert honest.high - honest.low > 5 * (plain.high - plain.low)  # one degree of freedom, not 39
+    assert difference(counts, SCORE, 400, "test", informed=1).low is None
 
 
 def test_a_planted_difference_is_found_and_stated():

@@ -65,6 +65,16 @@ _SAME = (
 )
 
 
+def unfiltered(name: str) -> str:
+    """Return the arm with all the chips that a filtered one chose from; an arm without a filter is its own.
+
+    >>> unfiltered("real+mask:freemask@3*"), unfiltered("real+mask@3")
+    ('real+mask@3*', 'real+mask@3')
+    """
+    chosen = arm_parts(name)["filter"]
+    return name.replace(f":{chosen}", "", 1) if chosen else name
+
+
 def arm_parts(name: str) -> dict[str, str]:
     """Return the named parts of an arm of stage 07; empty text for those it does not have.
 

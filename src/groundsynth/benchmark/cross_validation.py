@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from groundsynth.arm_names import unfiltered
 from groundsynth.artifacts import metric_row
-from groundsynth.benchmark.differences import difference, mean_score, nested_draws
+from groundsynth.benchmark.differences import difference, mean_score, nested_draws, students
 from groundsynth.benchmark.intervals import Score, interval, stack_counts
 from groundsynth.benchmark.metrics import mean_iou, mean_precision, mean_recall, rank_correlation
 from groundsynth.benchmark.scores import scores
@@ -23,6 +24,7 @@ from groundsynth.legend import CLASSES
 
 STAGE = "07_benchmark_segmentation"
 REFERENCE = "real"
+LEAST_PIXELS = 200  # of a class in a block, to judge the class by it
 
 
 class Pair(NamedTuple):
@@ -55,7 +57,14 @@ def stack_folds(tables: Sequence[pd.DataFrame], arms: Sequence[str], split: str)
             f"generators were tested on different seeds and blocks {sorted(shape[1:3] for shape in shapes)}; pool "
             "studies that differ in generator.seeds alone"
         )
-    return np.stack(stacked)
+    counts = np.stack(stacked)
+    labelled = counts[:, 0, 0][..., [0, 2]].sum(-1)  # (generators, blocks, 7) pixels
+    if (labelled != labelled[0]).any():
+        raise GroundsynthError(
+            "generators were tested on different ground: blocks hold other labelled pixels; run stages 01 to 07 of all "
+            "of them again with one version of the code"
+        )
+    return counts
 
 
 def _stack(counts: pd.DataFrame, arms: Sequence[str], split: str) -> np.ndarray:
@@ -106,14 +115,18 @@ def pooled_scores(primary: Sequence[int]) -> dict[tuple[str, str], Score]:
     return pooled | {("iou", name): partial(mean_iou, classes=[k]) for k, name in enumerate(CLASSES)}
 
 
-def pool_regime(folds: int, generators: int, *more: str) -> str:
-    """Return the regime of pooled rows, e.g. ``split=val;folds=6;generators=2``."""
-    return ";".join([*(part for part in more if part), f"folds={folds}", f"generators={generators}"])
+def pool_regime(folds: int, of_folds: int, generators: int, *more: str) -> str:
+    """Return the regime of pooled rows, e.g. ``split=val;folds=6;generators=2``.
+
+    Where folds are missing, it says of how many: ``folds=2;of_folds=4;generators=2``.
+    """
+    place = [f"folds={folds}", f"of_folds={of_folds}" if folds < of_folds else "", f"generators={generators}"]
+    return ";".join(part for part in (*more, *place) if part)
 
 
 def pooled_rows(
     study: str, tables: Sequence[pd.DataFrame], systems: dict[str, str], classes: Sequence[int],
-    primary: Sequence[str], pairs: Iterable[Pair], resamples: int, condition: str = "",
+    primary: dict[str, str], pairs: Iterable[Pair], resamples: int, condition: str = "", of_folds: int = 0,
 ) -> list[dict]:  # fmt: skip
     """Return the rows of all folds and generators together.
 
@@ -126,64 +139,83 @@ def pooled_rows(
         tables: see :func:`stack_folds`.
         systems: arms in order, with the system of each.
         classes: of the primary score.
-        primary: arms compared with ``real`` that were named beforehand.
+        primary: arms that were named beforehand, and what each is compared with: ``real``, or real chips alone with
+            as many steps.
         condition: what holds for the whole study, such as ``labels=10%``.
+        of_folds: how many folds it takes to test every block once; fewer give no verdict.
     """
     arms, folds = list(systems), tables[0]["fold"].nunique()
     counts = stack_folds(tables, arms, "test")
     row = partial(_row, study, systems, seeds=counts.shape[2], n=counts.shape[3])
-    regime = partial(pool_regime, folds, len(tables), condition)
-    draws, values, rows = {}, {}, []
+    regime = partial(pool_regime, folds, of_folds, len(tables), condition)
+    draws, values, rows, informed = {}, {}, [], _blocks_with(counts)
     for (metric, class_), score in pooled_scores(classes).items():
         key = metric, class_
         values[key], draws[key] = mean_score(counts, score), nested_draws(counts, score, resamples, STAGE)
         ends = [interval(draw) for draw in draws[key]]
-        rows += [row(metric, arm, values[key][i], ends[i], regime(), class_) for i, arm in enumerate(arms)]
+        n = informed.get(class_, counts.shape[3])
+        rows += [
+            row(metric, arm, values[key][i], ends[i], regime(), class_, n=n) for i, arm in enumerate(arms)
+        ]
     every = [Pair("miou", arm, REFERENCE) for arm in arms if arm != REFERENCE]
-    wanted = dict.fromkeys([*every, *(pair for pair in pairs if {pair.arm, pair.against} <= set(arms))])
-    p_values = {}
+    named = [Pair("miou", arm, against) for arm, against in primary.items()]
+    wanted = dict.fromkeys(
+        [*every, *(pair for pair in [*named, *pairs] if {pair.arm, pair.against} <= set(arms))]
+    )
+    p_values, places = {}, {}
     for pair in wanted:
         key, first, second = (pair.metric, pair.class_), arms.index(pair.arm), arms.index(pair.against)
         if key not in draws:
             continue
-        found = difference(counts[:, [first, second]], pooled_scores(classes)[key], resamples, STAGE)
-        plain = pair.metric == "miou" and pair.against == REFERENCE
-        of_filter = pair.metric == "miou" and pair.arm.startswith(f"{pair.against}:")
+        score, n = pooled_scores(classes)[key], informed.get(pair.class_, counts.shape[3])
+        found = difference(counts[:, [first, second]], score, resamples, STAGE, informed=n)
+        of_filter = pair.metric == "miou" and pair.against == unfiltered(pair.arm)
         where = regime("" if of_filter or pair.against == REFERENCE else f"against={pair.against}")
         name = "delta_miou_filter" if of_filter else f"delta_{pair.metric}"
-        rows.append(row(name, pair.arm, found.value, (found.low, found.high), where, pair.class_))
-        if plain:
+        rows.append(row(name, pair.arm, found.value, (found.low, found.high), where, pair.class_, n=n))
+        if pair.metric == "miou" and not of_filter:
             rows.append(
                 row("smallest_detectable_difference", pair.arm, found.detectable, (None, None), where)
             )
-            p_values[pair.arm] = found.p
-    named = {arm: p_values[arm] for arm in primary if arm in p_values}
-    for metric, found in (("delta_miou_p", named), ("delta_miou_p_holm", holm(named))):
-        rows += [row(metric, arm, p, (None, None), regime()) for arm, p in found.items()]
-    by_class = [np.stack([part["iou", name] for name in CLASSES], -1) for part in (values, draws)]
-    found = gain_correlation(*by_class, arms.index(REFERENCE), counts)
-    rows += [
-        row("gain_frequency_correlation", arm, *found[i], regime())
-        for i, arm in enumerate(arms)
-        if arm != REFERENCE
-    ]
+        if pair in named:
+            p_values[pair.arm], places[pair.arm] = found.p, where
+    for metric, found in (("delta_miou_p", p_values), ("delta_miou_p_holm", holm(p_values))):
+        rows += [row(metric, arm, p, (None, None), places[arm]) for arm, p in found.items()]
+    for arm in arms:
+        if arm != REFERENCE:
+            found = gain_correlation(counts[:, [arms.index(arm), arms.index(REFERENCE)]], resamples)
+            rows.append(row("gain_frequency_correlation", arm, found[0], found[1:], regime()))
     return rows + _other_splits(study, tables, systems, classes, resamples, regime)
 
 
-def gain_correlation(
-    values: np.ndarray, draws: np.ndarray, reference: int, counts: np.ndarray
-) -> list[tuple[float, tuple[float | None, float | None]]]:
-    """Return each arm's rank correlation, over classes, of its gain in IoU with the class's share of the ground.
+def _blocks_with(counts: np.ndarray) -> dict[str, int]:
+    """Return by class how many blocks hold enough of it to say anything: 200 labelled pixels, as for primary classes."""
+    held = (counts[0, 0, 0][..., [0, 2]].sum(-1) >= LEAST_PIXELS).sum(0)
+    return dict(zip(CLASSES, held.tolist(), strict=True))
+
+
+def gain_correlation(counts: np.ndarray, resamples: int) -> tuple[float, float | None, float | None]:
+    """Return the rank correlation, over classes, of an arm's gain in IoU with the class's share of the ground.
+
+    With the ends of its interval, Student's as of differences, within −1 and 1.
 
     Args:
-        values: (arms, 7) IoU; draws: (arms, resamples, 7); counts: (generators, arms, seeds, blocks, 7, 3).
+        counts: (generators, 2, seeds, blocks, 7, 3) of the arm and of the reference.
     """
     pixels = counts[0, 0, 0].sum(0)[:, [0, 2]].sum(1)  # (7,) labelled
-    gains = zip(values - values[reference], draws - draws[reference], strict=True)
-    return [
-        (float(rank_correlation(value, pixels)), interval(rank_correlation(draw, pixels)))
-        for value, draw in gains
-    ]
+    iou = [partial(mean_iou, classes=[k]) for k in range(len(CLASSES))]
+
+    def draws(drawn: tuple[str, ...]) -> np.ndarray:
+        found = [nested_draws(counts, score, resamples, STAGE, drawn=drawn) for score in iou]
+        return rank_correlation(np.stack([first - second for first, second in found], -1), pixels)
+
+    values = np.stack([mean_score(counts, score) for score in iou], -1)  # (2, 7)
+    generators, _, seeds, blocks = counts.shape[:4]
+    found = students(
+        float(rank_correlation(values[0] - values[1], pixels)), draws, (blocks, generators, seeds)
+    )
+    ends = [None if end is None else float(np.clip(end, -1, 1)) for end in (found.low, found.high)]
+    return found.value, *ends
 
 
 def _other_splits(study, tables, systems, classes, resamples: int, regime) -> list[dict]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from groundsynth.arm_names import unfiltered
 from groundsynth.artifacts import metric_row
 from groundsynth.benchmark.arms import REFERENCE, Arm, matched_steps
 from groundsynth.benchmark.differences import delta_interval
@@ -97,9 +98,8 @@ def metric_rows(
         where = ";".join(part for part in (regime, f"against={other.name}") if part)
         rows += row([arm], "delta_miou", found, regime=where)
     for arm in arms:
-        unfiltered = arm.name.replace(f":{arm.filter}", "")
-        if arm.filter and unfiltered in names:
-            pair = table[[names.index(arm.name), names.index(unfiltered)]]
+        if arm.filter and unfiltered(arm.name) in names:
+            pair = table[[names.index(arm.name), names.index(unfiltered(arm.name))]]
             gain = delta_interval(pair, 1, scores(primary)["miou"], resamples, STAGE)[:1]
             rows += row([arm], "delta_miou_filter", gain)
     return rows

@@ -5,14 +5,16 @@ Both may be spread over studies that were run on different days: one names the o
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from groundsynth.arm_names import unfiltered
 from groundsynth.artifacts import METRIC_COLUMNS, TABLES, read_json, read_table, write_table
 from groundsynth.benchmark.arms import matched_steps, parse_arms
-from groundsynth.benchmark.cross_validation import STAGE, Pair, pooled_rows
+from groundsynth.benchmark.cross_validation import REFERENCE, STAGE, Pair, pooled_rows
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import published_dir, results_dir
@@ -64,15 +66,17 @@ def pool_study(
     arms = dict.fromkeys(tables[0]["arm"])
     systems = dict(zip(own["arm"], own["system"], strict=True))
     filtered = metrics.loc[metrics["metric"] == "delta_miou_filter", "arm"].unique()
-    pairs = [*claimed_pairs(claims), *(Pair("miou", arm, arm.rpartition(":")[0]) for arm in filtered)]
-    known = parse_arms(list(arms), study.generate.systems)
-    pairs += [Pair("miou", arm.name, other.name) for arm, other in matched_steps(known)]
+    pairs = [*claimed_pairs(claims), *(Pair("miou", arm, unfiltered(arm)) for arm in filtered)]
+    matched = {
+        arm.name: other.name for arm, other in matched_steps(parse_arms(list(arms), study.generate.systems))
+    }
+    pairs += [Pair("miou", arm, other) for arm, other in matched.items()]
     conditions = {
         part for regime in own["regime"] for part in regime.split(";") if part.startswith("labels=")
     }
     rows = pooled_rows(
-        study.study, tables, {arm: systems[arm] for arm in arms}, _shared_by_all(parts), primary,
-        pairs, study.benchmark.bootstrap, ";".join(conditions),
+        study.study, tables, {arm: systems[arm] for arm in arms}, _shared_by_all(parts),
+        {arm: matched.get(arm, REFERENCE) for arm in primary if arm in arms}, pairs, study.benchmark.bootstrap, ";".join(conditions), study.data.folds,
     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
 
@@ -96,10 +100,12 @@ def _counts_path(root: Path, fold: int) -> Path:
 def replicate_dir(name: str) -> Path:
     """Return where a replicate lies: among the results, or, where it was run elsewhere, among the published studies."""
     here, published = results_dir(name), published_dir(name)
-    if here.is_dir() or not published.is_dir():
+    study = load_study(find_config(name))
+    whole = all(_counts_path(here, fold).is_file() for fold in study.folds)
+    if whole or not published.is_dir():
         return here
     settings = read_json(published / "manifest.json", f"python -m groundsynth publish {name}")["config"]
-    if not same_settings(settings, load_study(find_config(name))):
+    if not same_settings(settings, study):
         raise GroundsynthError(
             f"report.replicates: '{name}' was published with other settings than config/{name}.yaml has now; run it "
             f"again: snakemake --cores all --configfile config/{name}.yaml"
@@ -196,6 +202,7 @@ def _by_generator(parts: list[Part]) -> list[pd.DataFrame]:
                 f"{again[0]}, and so has '{folds[again[0]].study.study}'; give it another seed, or other folds"
             )
         folds.update(dict.fromkeys(part.study.folds, part))
+    _must_not_share_seeds(list(found))
     (first, whole), *others = found.items()
     for seeds, folds in others:
         if set(folds) != set(whole):
@@ -214,6 +221,17 @@ def _by_generator(parts: list[Part]) -> list[pd.DataFrame]:
         )
         for seeds in found
     ]
+
+
+def _must_not_share_seeds(sets: list[tuple[int, ...]]) -> None:
+    """Stop if two studies hold the same training of a generator, which would then count twice."""
+    for one, other in combinations(sets, 2):
+        shared = sorted(set(one) & set(other))
+        if shared:
+            raise GroundsynthError(
+                f"report.replicates: generator seed {shared[0]} is in generator.seeds {list(one)} of one study and "
+                f"{list(other)} of another, and would count twice; give every study seeds of its own"
+            )
 
 
 def _shared_by_all(parts: list[Part]) -> list[int]:

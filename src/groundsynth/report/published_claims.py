@@ -26,8 +26,10 @@ Written by `python -m groundsynth claims` from the published studies; the same a
 [config/claims.yaml](../../config/claims.yaml), written before any study of several folds.
 
 **How a verdict is formed.** The whole 95 % interval lies on the claim's side of its threshold: *reproduced*. It
-lies on the other side: *reversed*. Anything else is *not shown*, and so is whatever rests on one fold or, where
-synthetic chips have a part, on one generator seed: such rows show an effect with its interval and no verdict.
+lies on the other side: *reversed*. Anything else is *not shown*, and so is whatever rests on one fold, or on folds
+that do not test every block, or, where synthetic chips have a part, on one generator seed: such rows show an effect
+with its interval and no verdict. Comparisons named beforehand are corrected for their number; of others the note says
+that they are not.
 Folds are trained on overlapping ground, so intervals over folds are somewhat too narrow. Of several studies of a
 scene, the one with most folds, generators, seeds and steps speaks, whatever it found."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from groundsynth.report.tables import COMMAND
 from groundsynth.systems import GENERATOR, SYSTEMS_OF
 
 STAGES = ("03_generate", "04_label", "05_caption", "06_ground")
@@ -31,13 +32,25 @@ def add_replicates(
     replicates = list(replicates)
     if not replicates:
         return metrics
+    metrics = _with_fold(metrics, settings)
     own = _of_generators(metrics, settings)
     parts, folds = [metrics.drop(index=own.index), own], set(settings["folds"])
     for table, about in replicates:
+        table = _with_fold(table, about)
         drawn = _of_generators(table, about)
         parts += [drawn, _of_folds(table.drop(index=drawn.index), set(about["folds"]) - folds)]
         folds |= set(about["folds"])
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def _with_fold(metrics: pd.DataFrame, settings: dict) -> pd.DataFrame:
+    """Return a table whose rows of the stages say which fold they are of: a study of one fold does not name it."""
+    if len(settings["folds"]) != 1:
+        return metrics
+    named = metrics["regime"].str.contains(r"(?:^|;)fold=\d+(?:;|$)")
+    wanted = metrics["stage"].isin(STAGES) & ~named & ~metrics["regime"].str.contains(COMMAND)
+    regimes = (metrics["regime"] + f";fold={settings['folds'][0]}").str.removeprefix(";")
+    return metrics.assign(regime=metrics["regime"].where(~wanted, regimes))
 
 
 def _of_folds(metrics: pd.DataFrame, folds: set[int]) -> pd.DataFrame:

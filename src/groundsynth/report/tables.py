@@ -266,7 +266,9 @@ def headline(metrics: pd.DataFrame) -> pd.DataFrame:
     parts = metrics["regime"].map(lambda regime: {part.partition("=")[0] for part in regime.split(";")})
     benchmark = metrics["stage"] == BENCHMARK
     for names in ({"folds", "generators"}, {""}, {"split"}):
-        shown = benchmark & parts.map(lambda found, names=names: found - {"labels", ""} == names - {""})
+        shown = benchmark & parts.map(
+            lambda found, names=names: found - {"labels", "of_folds", ""} == names - {""}
+        )
         if shown.any():
             break
     return metrics[~benchmark | shown].reset_index(drop=True)
@@ -288,8 +290,10 @@ def result_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return one row per arm: scores with 95 % intervals, as text; empty if stage 07 has none.
 
     ``difference`` is in percentage points against the arm ``real``, and ``reading`` says whether its
-    interval leaves 0 out; a verdict is read from several folds alone.
+    interval leaves 0 out; a verdict is read from several folds alone. Of an arm with more steps the difference to real
+    chips alone with as many is read, where there are any.
     """
+    fair = fair_differences(metrics)
     metrics = headline(metrics)
     scores = pick(metrics, "miou")
     rows = []
@@ -299,7 +303,7 @@ def result_table(metrics: pd.DataFrame) -> pd.DataFrame:
             row[title] = _cell(pick(metrics, name, arm=arm))
         delta = pick(metrics, "delta_miou", arm=arm)
         row["difference to real, pp"] = _cell(delta, 100, 1, sign=True)
-        row["reading"] = "reference" if arm == "real" else reading(delta, _corrected(metrics, arm))
+        row["reading"] = "reference" if arm == "real" else _fair_reading(fair, arm)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -308,62 +312,110 @@ def _cell(rows: pd.DataFrame, *shape: float, sign: bool = False) -> str:
     return "; ".join(interval(row, *shape, sign=sign) for _, row in rows.iterrows()) or "–"
 
 
-def _corrected(metrics: pd.DataFrame, arm: str) -> float | None:
-    """Return an arm's p-value corrected for the primary comparisons, if it is one of them."""
-    values = pick(metrics, "delta_miou_p_holm", arm=arm)["value"]
-    return float(values.iloc[0]) if len(values) else None
+def fair_differences(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per arm and its opponent: what ``delta_miou`` says against real chips alone with as many steps.
+
+    That is the arm ``real`` but for arms of more or fewer steps, which have a difference to ``real@<steps>``.
+
+    Returns:
+        the rows of ``delta_miou`` with columns ``against`` and, of primary comparisons, ``p``, ``corrected`` and
+        ``smallest``; the last is there for pooled rows.
+    """
+    plain = pick(headline(metrics), "delta_miou", stage=BENCHMARK).assign(against="real")
+    other = of_other_opponents(metrics)
+    other = other[other["against"].str.fullmatch(r"real@[0-9.]+")]
+    rows = pd.concat([plain[~plain["arm"].isin(other["arm"])], other], ignore_index=True)
+    for column, metric in (
+        ("p", "delta_miou_p"),
+        ("corrected", "delta_miou_p_holm"),
+        ("smallest", "smallest_detectable_difference"),
+    ):
+        held = pick(metrics, metric, stage=BENCHMARK)
+        held = held.assign(against=_opponent(held).fillna("real")).drop_duplicates(["arm", "against"])
+        values = held.set_index(["arm", "against"])["value"]
+        rows[column] = values.reindex(pd.MultiIndex.from_frame(rows[["arm", "against"]])).to_numpy()
+    return rows
 
 
-def reading(delta: pd.DataFrame, corrected: float | None = None) -> str:
+def of_other_opponents(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of ``delta_miou`` against other arms than ``real``, named in the column ``against``.
+
+    Those of all folds and generators together where there are any, as in a :func:`headline`.
+    """
+    rows = pick(metrics, "delta_miou", stage=BENCHMARK)
+    rest = rows["regime"].str.replace(r"against=[^;]*;?", "", regex=True).str.strip(";")
+    shown = rows.assign(against=_opponent(rows), regime=rest).dropna(subset="against")
+    return headline(shown) if len(shown) else shown
+
+
+def _opponent(rows: pd.DataFrame) -> pd.Series:
+    return rows["regime"].str.extract(r"(?:^|;)against=([^;]*)", expand=False)
+
+
+def _fair_reading(fair: pd.DataFrame, arm: str) -> str:
+    rows = fair[fair["arm"] == arm]
+    if rows.empty:
+        return "no interval"
+    corrected = rows["corrected"].iloc[0]
+    return reading(rows, None if pd.isna(corrected) else float(corrected), rows["against"].iloc[0])
+
+
+def reading(delta: pd.DataFrame, corrected: float | None = None, against: str = "real") -> str:
     """Return what an interval of differences says: it leaves 0 out, or no difference is shown.
 
-    Only rows of several folds and several generators are read as above or below real; of others, that
-    the interval lies above or below 0 in this fold, or with this generator.
+    Only rows of all folds and several generators are read as above or below real; of others, that the interval lies
+    above or below 0 in this fold, in these folds, or with this generator.
 
     Args:
         corrected: p-value of a primary comparison, which must be below 0.05, too.
+        against: what the differences are to, real chips alone; named where it is not ``real``.
     """
     if delta.empty or delta["low"].isna().all():
         return "no interval"
     folds, generators = min(map(_pooled, delta["regime"]) if "regime" in delta else [(1, 1)])
-    place = "0 in this fold" if folds == 1 else "0 with this generator" if generators == 1 else "real"
+    parts = folds > 1 and delta["regime"].str.contains("of_folds=").any()
+    than = "" if against == "real" else f" against {against}"
+    place = "0 in this fold" if folds == 1 else "0 with this generator" if generators == 1 else against
+    place = "0 in these folds" if parts else place
+    place += than if place != against else ""
     if corrected is None or corrected < 0.05:
         if (delta["low"] > 0).all():
             return f"above {place}"
         if (delta["high"] < 0).all():
             return f"below {place}"
-    return "no difference shown"
+    return f"no difference shown{than}"
 
 
 def claim_sentence(metrics: pd.DataFrame, study: str) -> str:
     """Return the study's one sentence, with every number read from the table."""
-    metrics = headline(metrics)
-    folds, generators = folds_of(metrics)
-    mixed = pick(metrics, "delta_miou")
-    mixed = mixed[mixed["arm"].map(_adds_synthetic).astype(bool)].reset_index(drop=True)
+    mixed = fair_differences(metrics)
+    folds, generators = folds_of(headline(metrics))
+    mixed = mixed[mixed["arm"].map(_adds_synthetic).astype(bool)].sort_values("arm", ignore_index=True)
     if mixed.empty:
         return f"Study '{study}' has no benchmark of mixed training yet."
     cells = [
-        f"{interval(row, 100, 1, sign=True)} ({row['arm'].removeprefix('real+')})"
+        f"{interval(row, 100, 1, sign=True)} ({row['arm'].removeprefix('real+')}"
+        + (")" if row["against"] == "real" else f" against {row['against']})")
         for _, row in mixed.iterrows()
     ]
-    shown = [reading(mixed.iloc[[k]], _corrected(metrics, arm)) for k, arm in enumerate(mixed["arm"])]
+    shown = [_fair_reading(mixed, arm).partition(" against ")[0] for arm in mixed["arm"]]
     count = ", ".join(f"{shown.count(kind)} of {len(shown)} {kind}" for kind in dict.fromkeys(shown))
     verdict = "one fold, so effects and no verdict"
     if folds > 1:
         verdict = f"{folds} folds, {generators} generators"
         verdict = verdict if generators > 1 else f"{folds} folds of one generator, so effects and no verdict"
-    verdict += _smallest(metrics)
+        if mixed["regime"].str.contains("of_folds=").any():
+            verdict = f"{folds} folds, which do not test every block, so effects and no verdict"
+    verdict += _smallest(mixed)
     return (
         "Adding synthetic chips to the real ones changes a segmenter's mIoU by "
         f"{_listed(cells)} percentage points (95 % intervals; {count}; {verdict})."
     )
 
 
-def _smallest(metrics: pd.DataFrame) -> str:
+def _smallest(differences: pd.DataFrame) -> str:
     """Return what differences the study could have shown, in percentage points."""
-    found = pick(metrics, "smallest_detectable_difference")
-    found = found.loc[found["arm"].map(_adds_synthetic).astype(bool), "value"] * 100
+    found = 100 * differences["smallest"].dropna()
     if found.empty:
         return ""
     return f"; a true difference of {found.max():.1f} points would be shown in four of five such studies"
@@ -378,19 +430,17 @@ def primary_table(metrics: pd.DataFrame) -> pd.DataFrame:
 
     Empty unless folds or generators were pooled.
     """
-    metrics, rows = headline(metrics), []
-    for _, p in pick(metrics, "delta_miou_p").iterrows():
-        delta = pick(metrics, "delta_miou", arm=p["arm"])
-        corrected = _corrected(metrics, p["arm"])
-        smallest = pick(metrics, "smallest_detectable_difference", arm=p["arm"])["value"]
+    fair, rows = fair_differences(metrics), []
+    for _, row in fair[fair["p"].notna()].sort_values("arm").iterrows():
         rows.append(
             {
-                "arm": p["arm"],
-                "difference to real, pp": _cell(delta, 100, 1, sign=True),
-                "p": f"{p['value']:.2g}",
-                "p, corrected (Holm)": f"{corrected:.2g}",
-                "would be shown, pp": f"{100 * smallest.iloc[0]:.1f}",
-                "reading": reading(delta, corrected),
+                "arm": row["arm"],
+                "against": row["against"],
+                "difference, pp": interval(row, 100, 1, sign=True),
+                "p": f"{row['p']:.2g}",
+                "p, corrected (Holm)": f"{row['corrected']:.2g}",
+                "would be shown, pp": f"{100 * row['smallest']:.1f}",
+                "reading": _fair_reading(fair, row["arm"]),
             }
         )
     return pd.DataFrame(rows)
@@ -401,11 +451,7 @@ def paired_table(metrics: pd.DataFrame) -> pd.DataFrame:
 
     Those of all folds and generators together where there are any, as in a :func:`headline`.
     """
-    rows = pick(metrics, "delta_miou", stage=BENCHMARK)
-    against = rows["regime"].str.extract(r"against=([^;]*)", expand=False)
-    rest = rows["regime"].str.replace(r"against=[^;]*;?", "", regex=True).str.strip(";")
-    shown = rows.assign(against=against, regime=rest).dropna(subset="against")
-    shown = headline(shown) if len(shown) else shown
+    shown = of_other_opponents(metrics)
     difference = [interval(row, 100, 1, sign=True) for _, row in shown.iterrows()]
     return pd.DataFrame({"arm": shown["arm"], "against": shown["against"], "difference, pp": difference})
 
