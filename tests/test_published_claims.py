@@ -87,6 +87,26 @@ def test_one_fold_or_one_generator_gives_no_verdict(regime, words):
     assert words in found.loc[0, "note"]
 
 
+@pytest.mark.parametrize(("all_folds", "verdict"), [(6, "reproduced"), (12, "not shown")])
+def test_folds_that_leave_blocks_untested_give_no_verdict(all_folds, verdict):
+    part = study(row(low=0.002, high=0.018, regime=POOLED))._replace(of_folds=all_folds)
+    found = claims.claims_table([claim()], [part])
+    assert found["verdict"].tolist() == [verdict]
+    assert ("6 of 12 folds" in found.loc[0, "note"]) == (verdict == "not shown")
+    assert ("not corrected for the number of arms" in found.loc[0, "note"]) == (verdict == "reproduced")
+
+
+def test_a_fold_that_lacks_a_generator_counts_as_it_is():
+    """Seed 1 was run on two of four folds alone: two generators are not on every fold."""
+    cells = [(f, f"unified-s{seed}") for seed in (0, 1) for f in range(4) if f < 2 or not seed]
+    rows = [
+        metric_row("s", "03_generate", "invalid_code_rate", 0.1 * f, system="joint", regime=f"fold={f};{g}")
+        for f, g in cells
+    ]
+    evidence = claims.gather_evidence(claim(**CODES), table(*rows))
+    assert (evidence.folds, evidence.generators) == (4, 1)
+
+
 def test_what_no_synthetic_chip_has_a_part_in_asks_for_folds_alone():
     found = claims.claims_table(
         [claim(generated=False)], [study(row(low=0.002, high=0.018, regime="folds=6;generators=1"))]
@@ -421,7 +441,8 @@ def test_folds_of_another_day_count_as_if_they_had_run_together(tmp_path):
         write_json(path, {"config": config})
         rows = read_table(tmp_path / name / "metrics.csv", "metrics")
         mine = rows["regime"].isin([f"fold={fold}" for fold in folds])
-        write_metrics(rows[mine].to_dict("records"), tmp_path / name / "metrics.csv")
+        rows = rows[mine].assign(regime=rows["regime"] if len(folds) > 1 else "")  # one fold is not named
+        write_metrics(rows.to_dict("records"), tmp_path / name / "metrics.csv")
     (found,) = (s for s in claims.read_studies(tmp_path) if s.name == "first")
     evidence = claims.gather_evidence(claim(**CODES), found.metrics)
     assert (evidence.folds, evidence.generators) == (3, 2)
