@@ -65,7 +65,10 @@ def test_every_number_stands_beside_what_it_is_held_against():
     )
     lines = [" | ".join(row) for row in found.values()]
     assert len(lines) == 7
-    assert lines[0] == "1.10 to 1.30 | not inferior to it in 1 of 2 tests of obedience and distance at equal total steps (one fold and one training of each, so no verdict)"
+    assert (
+        lines[0]
+        == "1.10 to 1.30 | not inferior to it in 1 of 2 tests of obedience and distance at equal total steps (one fold and one training of each, so no verdict)"
+    )
     assert (
         lines[1] == "90 times in 8 steps | kernel distance 1.50 [1.40, 1.60]; in 250 steps 1.60 [1.50, 1.70]"
     )

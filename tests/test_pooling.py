@@ -73,7 +73,9 @@ def pool(root, replicates=("again",)):
 
 def test_folds_and_generators_are_pooled(project):
     pooled = pool(project)
-    delta = tables.pick(pooled, "delta_miou", arm="real+mask", regime="folds=2;of_folds=6;generators=2").iloc[0]
+    delta = tables.pick(pooled, "delta_miou", arm="real+mask", regime="folds=2;of_folds=6;generators=2").iloc[
+        0
+    ]
     assert delta["value"] == pytest.approx(0.15)  # 0.1 with one generator, 0.2 with the other
     half = 12.706 * 0.05  # Student's with one degree of freedom, for two generators are all there are
     assert (delta["low"], delta["high"]) == pytest.approx((0.15 - half, 0.15 + half), abs=0.03)

@@ -50,6 +50,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add what commands have measured to the study as it is published",
     )
+    publish.add_argument(
+        "--report",
+        action="store_true",
+        help="make the report of a study that is published, and not here, anew from its published tables",
+    )
     publish.set_defaults(command=publish_command)
 
     attempt = commands.add_parser(
@@ -439,10 +444,12 @@ def pages_command(arguments: argparse.Namespace) -> None:
 
 
 def publish_command(arguments: argparse.Namespace) -> None:
-    """Copy what a study shows to ``results/published/<study>``, or add what was measured of it since."""
+    """Copy what a study shows to ``results/published/<study>``, add what was measured since, or renew its report."""
     from groundsynth.report.publish import publish_measured, publish_study
+    from groundsynth.workflow.renew_report import renew_report
 
-    print((publish_measured if arguments.measured else publish_study)(arguments.study))
+    way = renew_report if arguments.report else publish_measured if arguments.measured else publish_study
+    print(way(arguments.study))
 
 
 def attempt_command(arguments: argparse.Namespace) -> None:

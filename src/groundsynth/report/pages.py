@@ -70,7 +70,7 @@ def build_pages(study: str) -> Path:
     minutes = minutes_table(resolved, metrics)
     manifest = build_manifest(resolved, root, minutes, runs_of(folders), made_of(folders))
     write_json(root / REPORT / "manifest.json", manifest)
-    pages = [_write_page(study, folder, root / REPORT / "pages") for folder in folders]
+    pages = [write_page(study, folder, root / REPORT / "pages") for folder in folders]
     index = root / REPORT / "index.html"
     _write(index, render_index(resolved, metrics, manifest, pages, root / REPORT, "../metrics.csv"))
     return index
@@ -131,7 +131,8 @@ def _safe(html: str) -> object:
 # --- a notebook's page -----------------------------------------------------------------------
 
 
-def _write_page(study: str, folder: Folder, target: Path) -> tuple[Folder, str]:
+def write_page(study: str, folder: Folder, target: Path) -> tuple[Folder, str]:
+    """Render a folder's executed notebook into a page of ``target``; return the folder and the page's address."""
     notebook = nbformat.read(executed_notebook(folder), as_version=4)
     run = read_run(folder.path)
     html = _render(

@@ -52,7 +52,7 @@ def pool_study(
     replicates = [name for name in replicates if name != study.study]  # inherited by a replicate itself
     if len(study.folds) == 1 and not replicates:
         return nothing
-    if not _counts_path(root, study.folds[0]).is_file():
+    if not (_counts_path(root, study.folds[0]).is_file() or (root / "09_report" / COUNTS).is_file()):
         return (
             read_table(root / "09_report" / FILE, "metrics")
             if (root / "09_report" / FILE).is_file()

@@ -16,14 +16,22 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from groundsynth.artifacts import atomic_path, read_json, read_table, write_table
+from groundsynth.artifacts import atomic_path, read_json, read_table, write_json, write_table
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, published_dir, results_dir
 from groundsynth.report.attempts import log_attempt
 from groundsynth.report.earlier import keep_earlier, other_losses, read_note
 from groundsynth.report.measurements import MEASUREMENTS, Measured, measured_folders
-from groundsynth.report.pages import build_pages, executed_notebook, page_name, render_index, scrub
+from groundsynth.report.pages import (
+    build_pages,
+    executed_notebook,
+    made_of,
+    page_name,
+    render_index,
+    scrub,
+    write_page,
+)
 from groundsynth.report.pooling import COUNTS
 from groundsynth.report.provenance import find_config, same_settings
 from groundsynth.report.published_claims import write_claims
@@ -113,6 +121,38 @@ def publish_measured(study: str) -> Path:
             _copy_measured(measured, place)
         metrics = renew_measured(study, read_table(copy / "metrics.csv", "metrics"), copy)
         write_table(metrics, copy / "metrics.csv", "metrics")
+        _write_index(resolved, copy, of_stages(metrics))
+    _renew_overview(target)
+    return target
+
+
+def publish_report(study: str, folder: Path) -> Path:
+    """Put a report that was made anew from a study's published tables in the place of the published one.
+
+    Args:
+        folder: what the report's notebook wrote, itself among it; the gathered ``metrics.csv`` lies beside the folder.
+
+    Returns:
+        the published folder.
+    """
+    resolved, target = load_study(find_config(study)), published_dir(study)
+    made = Folder(REPORT, {}, folder)
+    with _exchanged(target) as copy:
+        shutil.copytree(target, copy)
+        place = copy / REPORT
+        for picture in place.glob("*.png"):
+            picture.unlink()
+            picture.with_suffix(".txt").unlink(missing_ok=True)
+        _copy_small(folder, place, SMALL_TABLES)
+        _copy_pictures(folder, place)
+        write_page(study, made, place / "pages")
+        manifest = read_json(copy / "manifest.json", f"python -m groundsynth publish {study}")
+        others = [one for one in manifest["made_with"] if one["stage"] != REPORT]
+        manifest["made_with"] = [*others, *made_of([made])]
+        for path in (copy / "manifest.json", place / "manifest.json"):
+            write_json(path, manifest)
+        metrics = read_table(folder.parent / "metrics.csv", "metrics")
+        write_table(add_own_run(study, metrics, place), copy / "metrics.csv", "metrics")
         _write_index(resolved, copy, of_stages(metrics))
     _renew_overview(target)
     return target
