@@ -29,7 +29,14 @@ from groundsynth.report.glossary import glossary
 from groundsynth.report.pages import FIGURES, build_pages, list_figures, notebook_body, scrub
 from groundsynth.report.pooling import COUNTS, read_counts
 from groundsynth.report.provenance import find_config
-from groundsynth.report.publish import publish_measured, publish_study, shrink_picture, verify_private
+from groundsynth.report.publish import (
+    publish_measured,
+    publish_report,
+    publish_study,
+    shrink_picture,
+    verify_private,
+)
+from groundsynth.workflow.renew_report import renew_report
 
 
 @pytest.fixture
@@ -226,6 +233,35 @@ def test_a_measurement_is_added_to_a_study_that_is_published(results):
     assert "sampling-curve" in (target.parent / "README.md").read_text()
     publish_measured("smoke")  # and again, with the same end
     assert len(read_table(target / "metrics.csv", "metrics")) == len(after)
+
+
+def test_a_report_made_anew_takes_the_place_of_the_published_one(results, tmp_path):
+    target = publish_study("smoke")
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    folder = tmp_path / "results" / "renewed" / "smoke" / "09_report"
+    shutil.copytree(results / "09_report", folder)
+    notebook = nbformat.read(folder / "09_report.ipynb", as_version=4)
+    notebook.cells.append(nbformat.v4.new_markdown_cell("Said after the correction."))
+    nbformat.write(notebook, folder / "09_report.ipynb")
+    table = read_table(results / "metrics.csv", "metrics")
+    mine = (table["metric"] == "delta_miou") & (table["arm"] == "real+mask")
+    write_table(table.assign(high=table["high"].mask(mine, 0.09)), folder.parent / "metrics.csv", "metrics")
+    shutil.rmtree(results)  # the study itself is not here
+    assert publish_report("smoke", folder) == target
+    assert "+3.0 [+1.0, +9.0]" in (target / "09_report" / "index.html").read_text()
+    assert "Said after the correction." in (target / "09_report" / "pages" / "09_report.html").read_text()
+    touched = {"09_report", "metrics.csv", "manifest.json"}
+    for path, data in before.items():
+        if path.relative_to(target).parts[0] not in touched:
+            assert path.read_bytes() == data, path
+    for link in re.findall(r'(?:href|src)="([^"]+)"', (target / "09_report" / "index.html").read_text()):
+        assert (target / "09_report" / link).is_file(), link
+
+
+def test_a_report_is_not_made_anew_beside_the_study_itself(results):
+    publish_study("smoke")
+    with pytest.raises(GroundsynthError, match=r"results/smoke: the study is on this machine.*publish smoke"):
+        renew_report("smoke")
 
 
 def test_a_measurement_of_another_generator_or_study_is_not_added(results):
