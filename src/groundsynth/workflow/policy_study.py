@@ -27,6 +27,7 @@ from groundsynth.models.generators import settings_of
 from groundsynth.models.segmenter import load_segmenter, predict
 from groundsynth.models.sentence_tokens import token_states
 from groundsynth.paths import results_dir, stage_dir
+from groundsynth.report.claims import Evidence, mover
 from groundsynth.report.policy_figures import plot_policies, policies_caption
 from groundsynth.report.style import save_figure
 
@@ -41,7 +42,8 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
     Rows per system, unified minus single: ``training_cost_ratio`` (a quotient: of steps taken side by side, times the
     steps of each training), ``delta_obedience`` (mIoU over
     the primary classes of one labeller, the unified study's, on images against their maps; interval over
-    images), ``kid`` of both and of real training chips (the floor), and ``not_inferior`` (1 or 0) for each.
+    images), ``kid`` of both and of real training chips (the floor), ``delta_kid``, and ``not_inferior`` (1 or 0) for
+    each: the interval of the difference lies above -2 points of obedience, and below the floor of distance.
 
     Of system ``text``, as many samples of each kind of request count for both.
 
@@ -98,7 +100,9 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
         images = {name: np.stack(chips["image"]) for name, chips in both.items()}
         kid = {name: distance(x) for name, x in images.items()}
         rows += [add("kid", system=system, regime=f"policy={name}", **found) for name, found in kid.items()]
-        near = kid["unified"]["value"] <= kid[system]["value"] + max(floor["value"], 0)
+        change = distance_change(kid["unified"], kid[system])
+        rows.append(add("delta_kid", system=system, n=kid["unified"]["n"], seeds=1, **change))
+        near = change["high"] is not None and change["high"] <= max(floor["value"], 0)
         rows.append(add("not_inferior", float(near), system=system, regime="measure=kid"))
         maps = {name: np.stack(chips["mask"]) for name, chips in both.items()}
         if all((x != NO_LABEL).any() for x in maps.values()):
@@ -139,6 +143,16 @@ def same_requests(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFra
         for chips in (first, second)
     ]
     return kept[0].reset_index(drop=True), kept[1].reset_index(drop=True)
+
+
+def distance_change(first: dict, second: dict) -> dict:
+    """Return the difference of two kernel distances, its interval made of theirs (Zou and Donner 2008).
+
+    >>> {k: round(v, 2) for k, v in distance_change({"value": 2, "low": 1, "high": 4}, {"value": 1, "low": 1, "high": 1}).items()}
+    {'value': 1, 'low': 0.0, 'high': 3.0}
+    """
+    found = mover(*(Evidence(one["value"], one["low"], one["high"]) for one in (first, second)))
+    return {"value": found.value, "low": found.low, "high": found.high}
 
 
 def obedience_difference(first: np.ndarray, second: np.ndarray, primary: tuple[int, ...]) -> dict:
