@@ -103,6 +103,11 @@ def test_a_published_copy_keeps_the_rows_without_the_curves(study):
     cost_of_gain.write_costs(rows, root / "09_report")
     (root / tables.BENCHMARK / "fold0" / "history.csv").unlink()
     assert len(cost_of_gain.cost_rows(own, root, metrics())) == len(rows)
+    wider = metrics().assign(high=lambda table: table["high"] + 0.05 * (table["metric"] == "delta_miou"))
+    found = cost_of_gain.cost_rows(own, root, wider)  # the interval has been corrected since
+    assert tables.pick(found, "gain_per_1000_samples", arm="real+mask")["high"].tolist() == pytest.approx(
+        [0.16]
+    )
     (root / "09_report" / cost_of_gain.FILE).unlink()  # a study published before there was such a table
     left = cost_of_gain.cost_rows(own, root, metrics())
     assert set(left["metric"]) == {"gain_per_1000_samples", "gain_per_minute"}

@@ -22,6 +22,8 @@ from groundsynth.systems import SYSTEMS_OF
 FILE = "cost_of_gain.csv"
 ALL = "all"  # an arm of every system's chips
 
+PER_UNIT = ("gain_per_1000_samples", "gain_per_minute")
+
 
 def cost_rows(study: Study, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
     """Return what gains cost (table 'metrics', stage 07).
@@ -40,7 +42,7 @@ def cost_rows(study: Study, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
     kept, runs = root / "09_report" / FILE, _of_folds(study, root, "runs")
     history = _of_folds(study, root, "history")
     if history.empty and kept.is_file():
-        return read_table(kept, "metrics")
+        return _with_ends_of(read_table(kept, "metrics"), metrics)
     if runs.empty:
         return pd.DataFrame(columns=list(METRIC_COLUMNS))
     systems = pick(metrics, "delta_miou").set_index("arm")["system"].to_dict()
@@ -49,6 +51,19 @@ def cost_rows(study: Study, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
     rows = [row for cost in costs.itertuples() for row in _arm_rows(study, cost, history, metrics)]
     rows += flat_rows(study.study, metrics, systems)
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+
+
+def _with_ends_of(costs: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return published rows whose gains have the intervals that the differences of the table have now."""
+    gains = pick(headline(metrics), "delta_miou").drop_duplicates("arm").set_index("arm")
+    costs = costs.copy()
+    for place, row in costs[costs["metric"].isin(PER_UNIT)].iterrows():
+        gain = gains.loc[row["arm"]] if row["arm"] in gains.index else None
+        if gain is not None and gain["value"]:
+            costs.loc[place, ["low", "high"]] = (
+                gain[["low", "high"]].to_numpy() * row["value"] / gain["value"]
+            )
+    return costs
 
 
 def _of_folds(study: Study, root: Path, name: str) -> pd.DataFrame:
@@ -102,7 +117,7 @@ def first_reached(history: pd.DataFrame, arm: str) -> pd.Series:
 def _arm_rows(study: Study, cost, history: pd.DataFrame, metrics: pd.DataFrame) -> list[dict]:
     name, about = study.study, {"arm": cost.arm, "system": cost.system}
     minutes, rows = (cost.generator + cost.drawing + cost.segmenter) / 60, []
-    for metric, units in (("gain_per_1000_samples", cost.chips / 1000), ("gain_per_minute", minutes)):
+    for metric, units in zip(PER_UNIT, (cost.chips / 1000, minutes), strict=True):
         for _, gain in pick(headline(metrics), "delta_miou", arm=cost.arm).iterrows():
             if units > 0:
                 ends = {end: None if pd.isna(gain[end]) else gain[end] / units for end in ("low", "high")}
