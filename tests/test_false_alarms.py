@@ -14,7 +14,7 @@ from groundsynth.benchmark import false_alarms as aa
 from groundsynth.benchmark.metrics import mean_iou
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
-from groundsynth.report.aa_figures import aa_findings
+from groundsynth.report.aa_figures import aa_caption, aa_findings
 from groundsynth.report.attempts import read_attempts
 from groundsynth.workflow import aa_study
 
@@ -129,6 +129,20 @@ def test_of_equal_arms_half_the_labels_are_not_told_from_all():
     assert "All labels are not told from half of them" in aa_findings(table)
 
 
+def test_another_part_than_half_is_named(tmp_path):
+    counts = counts_of(identical(1, rate=0.7), identical(2, runs=8, rate=0.6)).replace(
+        {"real:half": "real:10%"}
+    )
+    rows, behind = aa.aa_rows("s", counts, "real", [0], (3,), 200, 200, 0.1)
+    assert "against=real:10%;interval=t" in {row["regime"] for row in rows}
+    assert "told from 10 % of them" in aa_findings(pd.DataFrame(rows))
+    assert "how often 10 % of the labelled blocks" in aa_caption(pd.DataFrame(rows))
+    chips = pd.DataFrame({"block": np.repeat(range(30), 2)})
+    taken = [aa_study.part_of_blocks(chips, 0, seed, 0.1)["block"].nunique() for seed in range(3)]
+    assert taken == [3, 3, 3]
+    assert aa_study.part_of_blocks(chips, 0, 0, 0.01)["block"].nunique() == 1
+
+
 @pytest.mark.parametrize("arm", ["synthetic:all", "real+self_training", "mix:all@25"])
 def test_an_arm_with_other_chips_is_refused(arm):
     with pytest.raises(GroundsynthError, match=r"holds chips that are not real and labelled.*take real"):
@@ -139,7 +153,7 @@ def test_an_arm_with_other_chips_is_refused(arm):
     ("plan", "words"),
     [
         ((11, 6, 200), "11 identical runs"),
-        ((12, 5, 200), "5 runs with half"),
+        ((12, 5, 200), "5 runs with fewer labels"),
         ((12, 6, 199), "199 comparisons"),
     ],
 )

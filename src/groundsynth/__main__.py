@@ -310,11 +310,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     same.add_argument("--seeds", type=int, default=24, help="identical trainings; 12 and more")
     same.add_argument(
-        "--half", type=int, default=12, help="seeds repeated with half of the labelled blocks; 6 and more"
+        "--half", type=int, default=12, help="seeds repeated with a part of the labelled blocks; 6 and more"
     )
+    same.add_argument("--part", type=float, default=0.5, help="which share of the blocks these keep")
     same.add_argument("--comparisons", type=int, default=400, help="per size of group; 200 and more")
     same.add_argument(
-        "--output", type=Path, help="folder; by default results/<study>/aa_test, and other arms below it"
+        "--output",
+        type=Path,
+        help="folder; by default results/<study>/aa_test, and other arms and parts below it",
     )
     same.set_defaults(command=aa_command)
 
@@ -707,10 +710,11 @@ def aa_command(arguments: argparse.Namespace) -> None:
 
     study = load_study(arguments.study)
     arm, bar = arguments.arm, partial(tqdm, desc="trainings")
-    other = "" if arm == REFERENCE else arm
+    part = "" if arguments.part == 0.5 else f"part{arguments.part:g}"
+    other = "-".join(filter(None, ["" if arm == REFERENCE else arm, part]))
     folder = project_root() / folder_of(arguments, study, "aa-test", other)
     runs = (arguments.seeds, arguments.half, arguments.comparisons)
-    metrics = run_aa_test(study, arguments.fold, arm, *runs, folder, bar)
+    metrics = run_aa_test(study, arguments.fold, arm, *runs, folder, bar, arguments.part)
     log_opening(study, f"aa-test {other}".strip(), "real chips alone, nothing chosen", 2)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n", "seeds"]].to_string(index=False))
     print(aa_findings(metrics))

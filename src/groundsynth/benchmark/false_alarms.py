@@ -23,17 +23,18 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.seeds import rng
 
 STAGE = "07_benchmark_segmentation"
+HALF = 0.5
 LEAST_RUNS, LEAST_COMPARISONS, LEAST_HALF = 12, 200, 6
 KINDS = ("study", "percentile", "t")
 
 
-def half_name(arm: str) -> str:
-    """Return how an arm is called that has half of the labelled blocks.
+def part_name(arm: str, part: float = HALF) -> str:
+    """Return how an arm is called that has a part of the labelled blocks.
 
-    >>> half_name("real@4")
-    'real@4:half'
+    >>> part_name("real@4"), part_name("real", 0.1)
+    ('real@4:half', 'real:10%')
     """
-    return f"{arm}:half"
+    return f"{arm}:half" if part == HALF else f"{arm}:{100 * part:g}%"
 
 
 def divisions(runs: int, size: int, number: int, *names: object) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -149,21 +150,22 @@ def aa_rows(
     sizes: Sequence[int],
     number: int,
     resamples: int,
+    part: float = HALF,
 ) -> tuple[list[dict], dict[str, pd.DataFrame]]:
     """Return metric rows of the A/A test and of the planted effect, and the comparisons behind them by regime.
 
     ``false_positive_rate`` and ``planted_detection_rate`` by seeds per group and kind of interval;
-    ``planted_difference`` of all labels against half of them, all seeds together.
+    ``planted_difference`` of all labels against a part of them, all seeds together.
 
     Args:
-        counts: table 'counts' of the arm and of its half, test split.
+        counts: table 'counts' of the arm and of its part (see :func:`part_name`), test split.
         arm: real chips alone, such as ``real`` or ``real@4``.
-        sizes: seeds per group, such as 3 and 6.
+        sizes: seeds per group, such as 3 and 6; part: share of the labelled blocks that the smaller arm has.
 
     Raises:
         GroundsynthError: too few runs or comparisons to say anything.
     """
-    less = half_name(arm)
+    less = part_name(arm, part)
     seeds = {name: sorted(counts.loc[counts["arm"] == name, "seed"].unique()) for name in (arm, less)}
     check_plan(len(seeds[arm]), len(seeds[less]), number)
     score, row = partial(mean_iou, classes=primary), partial(metric_row, study, STAGE, system="real")
@@ -197,7 +199,7 @@ def check_plan(runs: int, half: int, number: int) -> None:
     """Stop unless there are runs and comparisons enough to say anything."""
     for value, least, what in (
         (runs, LEAST_RUNS, "identical runs"),
-        (half, LEAST_HALF, "runs with half of the labels"),
+        (half, LEAST_HALF, "runs with fewer labels"),
         (number, LEAST_COMPARISONS, "comparisons"),
     ):
         if value < least:

@@ -1,4 +1,4 @@
-"""The A/A test: many identical trainings on real chips, and as many with half of the labelled blocks."""
+"""The A/A test: many identical trainings on real chips, and as many with a part of the labelled blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from groundsynth.artifacts import write_metrics, write_table
 from groundsynth.benchmark.arms import Arm, parse_arm
-from groundsynth.benchmark.false_alarms import aa_rows, check_plan, half_name
+from groundsynth.benchmark.false_alarms import HALF, aa_rows, check_plan, part_name
 from groundsynth.benchmark.segmentation import BenchmarkData, read_primary, read_real, run_arms
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
@@ -34,24 +34,31 @@ def run_aa_test(
     number: int,
     folder: Path,
     progress: Callable = iter,
+    part: float = HALF,
 ) -> pd.DataFrame:
     """Train (what is trained already is kept), compare, and write counts, ``metrics.csv`` and a figure.
 
     Args:
         arm: real chips alone, such as ``real`` or, with four times the steps, ``real@4``.
-        seeds: trainings on all labelled training blocks; half: of them repeated with half of the blocks.
+        seeds: trainings on all labelled training blocks; half: of them repeated with a part of the blocks.
         number: pseudo-comparisons per size of group.
         progress: wraps the list of trainings.
+        part: share of the labelled blocks that these keep, drawn anew for each.
 
     Raises:
-        GroundsynthError: stage 01 has not run, too few runs or comparisons, or an arm with other chips.
+        GroundsynthError: stage 01 has not run, too few runs or comparisons, an arm with other chips, or a part that
+            is none.
     """
     check_plan(seeds, min(half, seeds), number)
-    counts = train_all(study, fold, real_arm(arm), seeds, half, pick_device(study.device), progress)
+    if not 0 < part < 1:
+        raise GroundsynthError(
+            f"{part:g} of the labelled blocks is no part of them; take a number between 0 and 1"
+        )
+    counts = train_all(study, fold, real_arm(arm), seeds, half, pick_device(study.device), progress, part)
     write_table(counts, folder / "counts.csv", "counts")
     test = counts[counts["split"] == "test"]
     primary = read_primary(study.study, fold)
-    rows, behind = aa_rows(study.study, test, arm, primary, SIZES, number, study.benchmark.bootstrap)
+    rows, behind = aa_rows(study.study, test, arm, primary, SIZES, number, study.benchmark.bootstrap, part)
     metrics = write_metrics(rows, folder / "metrics.csv")
     save_figure(aa_figure(metrics, behind), folder / "aa_test.png", aa_caption(metrics))
     return metrics
@@ -73,20 +80,27 @@ def real_arm(name: str) -> Arm:
 
 
 def train_all(
-    study: Study, fold: int, arm: Arm, seeds: int, half: int, device: torch.device, progress: Callable = iter
+    study: Study,
+    fold: int,
+    arm: Arm,
+    seeds: int,
+    half: int,
+    device: torch.device,
+    progress: Callable = iter,
+    part: float = HALF,
 ) -> pd.DataFrame:
-    """Return counts (table 'counts') of an arm with every seed, and of its half with the first ones."""
+    """Return counts (table 'counts') of an arm with every seed, and of a part of its blocks with the first ones."""
     splits = ("train", "val", "test")
     chips = read_real(study.study, fold, splits)
     real = {split: chips[chips["split"] == split].reset_index(drop=True) for split in splits}
     primary, training = read_primary(study.study, fold), benchmark_training(study)
     kept = results_dir(study.study) / "checkpoints" / "aa_test"
-    ratio, less = study.benchmark.ratio, half_name(arm.name)
+    ratio, less = study.benchmark.ratio, part_name(arm.name, part)
     parts = []
     for seed, name in progress(
         [(s, a) for s in range(seeds) for a in ((arm.name, less) if s < half else (arm.name,))]
     ):
-        train = half_of_blocks(real["train"], fold, seed) if name == less else real["train"]
+        train = part_of_blocks(real["train"], fold, seed, part) if name == less else real["train"]
         data = BenchmarkData(fold, real | {"train": train}, {}, primary)
         result = run_arms([arm], [seed], data, training, ratio, device, kept=kept)
         parts.append(result.counts.assign(arm=name))
@@ -99,14 +113,14 @@ def benchmark_training(study: Study) -> Training:
     return Training(**{field.name: own[field.name] for field in fields(Training) if field.name in own})
 
 
-def half_of_blocks(chips: pd.DataFrame, fold: int, seed: int) -> pd.DataFrame:
-    """Return the chips of a random half of the blocks, drawn anew for every seed.
+def part_of_blocks(chips: pd.DataFrame, fold: int, seed: int, part: float = HALF) -> pd.DataFrame:
+    """Return the chips of a random part of the blocks, at least one, drawn anew for every seed.
 
     Raises:
         GroundsynthError: a single training block.
     """
     blocks = sorted(chips["block"].unique())
     if len(blocks) < 2:
-        raise GroundsynthError("one training block has no half; use smaller blocks (data.block_metres)")
-    taken = rng("half of the blocks", fold, seed).permutation(blocks)[: len(blocks) // 2]
+        raise GroundsynthError("one training block has no part; use smaller blocks (data.block_metres)")
+    taken = rng("half of the blocks", fold, seed).permutation(blocks)[: max(1, int(len(blocks) * part))]
     return chips[chips["block"].isin(taken)].reset_index(drop=True)
