@@ -133,14 +133,14 @@ def test_another_part_than_half_is_named(tmp_path):
     counts = counts_of(identical(1, rate=0.7), identical(2, runs=8, rate=0.6)).replace(
         {"real:half": "real:10%"}
     )
-    rows, behind = aa.aa_rows("s", counts, "real", [0], (3,), 200, 200, 0.1)
+    rows, _ = aa.aa_rows("s", counts, "real", [0], (3,), 200, 200, 0.1)
     assert "against=real:10%;interval=t" in {row["regime"] for row in rows}
     assert "told from 10 % of them" in aa_findings(pd.DataFrame(rows))
     assert "how often 10 % of the labelled blocks" in aa_caption(pd.DataFrame(rows))
     chips = pd.DataFrame({"block": np.repeat(range(30), 2)})
     taken = [aa_study.part_of_blocks(chips, 0, seed, 0.1)["block"].nunique() for seed in range(3)]
     assert taken == [3, 3, 3]
-    assert aa_study.part_of_blocks(chips, 0, 0, 0.01)["block"].nunique() == 1
+    assert len(aa_study.part_of_blocks(chips, 0, 0, 0.01)) == 2  # one block at least
 
 
 @pytest.mark.parametrize("arm", ["synthetic:all", "real+self_training", "mix:all@25"])
