@@ -14,6 +14,7 @@ from groundsynth.benchmark import false_alarms as aa
 from groundsynth.benchmark.metrics import mean_iou
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
+from groundsynth.paths import project_root
 from groundsynth.report.aa_figures import aa_caption, aa_findings
 from groundsynth.report.attempts import read_attempts
 from groundsynth.workflow import aa_study
@@ -141,6 +142,34 @@ def test_another_part_than_half_is_named(tmp_path):
     taken = [aa_study.part_of_blocks(chips, 0, seed, 0.1)["block"].nunique() for seed in range(3)]
     assert taken == [3, 3, 3]
     assert len(aa_study.part_of_blocks(chips, 0, 0, 0.01)) == 2  # one block at least
+
+
+def test_the_test_blocks_of_all_folds_count(tmp_path, monkeypatch):
+    def train_all(study, fold, plan, device, progress):
+        counts = counts_of(
+            identical(fold, 12, blocks=5, rate=0.7), identical(9 + fold, 6, blocks=5, rate=0.6)
+        )
+        blocks = counts["block"] + 5 * fold
+        return counts.assign(block=blocks, chip_id=blocks.map("c{}".format))
+
+    monkeypatch.setattr(aa_study, "train_all", train_all)
+    monkeypatch.setattr(aa_study, "shared_classes", lambda root, folds: [0])
+    study = load_study(project_root() / "config" / "smoke.yaml")
+    plan = aa_study.Plan(folds=(0, 1, 2), seeds=12, half=6, comparisons=200)
+    metrics = aa_study.run_aa_test(study, plan, tmp_path)
+    planted = metrics[metrics["metric"] == "planted_difference"]
+    assert set(planted["n"]) == {15}
+    assert (planted["low"] > 0).all()
+    assert "12 seeds in each of 3 folds" in (tmp_path / "aa_test.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [({"part": 1.0}, "1 of the labelled blocks is no part"), ({"arm": "synthetic:all"}, "take real"), ({"seeds": 3}, "3 identical")],
+)  # fmt: skip
+def test_a_plan_that_cannot_be_followed_is_told(plan, words):
+    with pytest.raises(GroundsynthError, match=words):
+        aa_study.Plan(**plan).check()
 
 
 @pytest.mark.parametrize("arm", ["synthetic:all", "real+self_training", "mix:all@25"])

@@ -304,7 +304,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="train on real chips many times over, and count how often stage 07's interval sees a difference",
     )
     same.add_argument("study", type=Path, help="config of a study whose stage 01 has run")
-    same.add_argument("--fold", type=int, default=0)
+    same.add_argument("--folds", type=int, nargs="+", default=[0], help="the test blocks of all are counted")
     same.add_argument(
         "--arm", default="real", help="real chips alone; real@4 trains for four times the steps"
     )
@@ -697,25 +697,25 @@ def compare_labellers_command(arguments: argparse.Namespace) -> None:
 
 def aa_command(arguments: argparse.Namespace) -> None:
     """Train, compare, write; log that test chips were looked at; print what was measured and what follows."""
+    from dataclasses import fields
     from functools import partial
 
     from tqdm.auto import tqdm
 
-    from groundsynth.benchmark.arms import REFERENCE
     from groundsynth.config import load_study
     from groundsynth.paths import project_root
     from groundsynth.report.aa_figures import aa_findings
     from groundsynth.report.attempts import log_opening
-    from groundsynth.workflow.aa_study import run_aa_test
+    from groundsynth.report.measurements import measured_dir
+    from groundsynth.workflow.aa_study import Plan, run_aa_test
 
     study = load_study(arguments.study)
-    arm, bar = arguments.arm, partial(tqdm, desc="trainings")
-    part = "" if arguments.part == 0.5 else f"part{arguments.part:g}"
-    other = "-".join(filter(None, ["" if arm == REFERENCE else arm, part]))
-    folder = project_root() / folder_of(arguments, study, "aa-test", other)
-    runs = (arguments.seeds, arguments.half, arguments.comparisons)
-    metrics = run_aa_test(study, arguments.fold, arm, *runs, folder, bar, arguments.part)
-    log_opening(study, f"aa-test {other}".strip(), "real chips alone, nothing chosen", 2)
+    wanted = {field.name: getattr(arguments, field.name) for field in fields(Plan)}
+    plan, bar = Plan(**wanted | {"folds": tuple(arguments.folds)}), partial(tqdm, desc="trainings")
+    fold = plan.folds[0] if len(plan.folds) == 1 else 0
+    folder = project_root() / (arguments.output or measured_dir(study.study, "aa-test", fold, plan.run))
+    metrics = run_aa_test(study, plan, folder, bar)
+    log_opening(study, f"aa-test {plan.run}".strip(), "real chips alone, nothing chosen", 2)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n", "seeds"]].to_string(index=False))
     print(aa_findings(metrics))
     print(folder)

@@ -72,8 +72,8 @@ def _tagged(metrics: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows.join(pd.DataFrame(tags, index=rows.index))
 
 
-def aa_caption(metrics: pd.DataFrame) -> str:
-    """Return what the figure shows, with the numbers."""
+def aa_caption(metrics: pd.DataFrame, folds: int = 1) -> str:
+    """Return what the figure shows, with the numbers; each run is a training in every one of so many folds."""
     rates = _tagged(metrics, "false_positive_rate")
     words = ", ".join(
         f"{row['group']} against {row['group']} ({row['interval']}) {interval(row, 100, 1)}"
@@ -84,7 +84,7 @@ def aa_caption(metrics: pd.DataFrame) -> str:
     return (
         "False alarms of 95 % intervals (study: that of published differences; percentile: of resampled blocks and "
         f"seeds; t: Student's over seeds alone) among {first['n']} pseudo-comparisons of identical trainings "
-        f"(arm {first['arm']}, {first['seeds']} seeds), in per cent: {words}; dashed: 5 %. Intervals of the rates: the "
+        f"(arm {first['arm']}, {first['seeds']} seeds{f' in each of {folds} folds' if folds > 1 else ''}), in per cent: {words}; dashed: 5 %. Intervals of the rates: the "
         "wider of Wilson's and the jackknife's over runs, for comparisons share runs. Green squares: how often "
         f"{less} of the labelled blocks is told from all of them. Right: each comparison's interval, false alarms in "
         f"red; green: all labels less {less} of them, {interval(planted, 100, 1, sign=True)} points (n = "

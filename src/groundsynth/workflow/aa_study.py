@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from groundsynth.artifacts import write_metrics, write_table
-from groundsynth.benchmark.arms import Arm, parse_arm
+from groundsynth.benchmark.arms import REFERENCE, Arm, parse_arm
 from groundsynth.benchmark.false_alarms import HALF, aa_rows, check_plan, part_name
 from groundsynth.benchmark.segmentation import BenchmarkData, read_primary, read_real, run_arms
 from groundsynth.config import Study
@@ -19,48 +19,80 @@ from groundsynth.models.device import pick_device
 from groundsynth.models.segmenter import Training
 from groundsynth.paths import results_dir
 from groundsynth.report.aa_figures import aa_caption, aa_figure
+from groundsynth.report.pooling import shared_classes
 from groundsynth.report.style import save_figure
 from groundsynth.seeds import rng
 
 SIZES = (3, 6)
 
 
-def run_aa_test(
-    study: Study,
-    fold: int,
-    arm: str,
-    seeds: int,
-    half: int,
-    number: int,
-    folder: Path,
-    progress: Callable = iter,
-    part: float = HALF,
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Plan:
+    """What is trained and compared.
+
+    Attributes:
+        arm: real chips alone, such as ``real`` or, with four times the steps, ``real@4``.
+        folds: whose test blocks are counted, each block in one fold.
+        seeds: trainings on all labelled blocks, in each fold; half: of them repeated with a part of the blocks.
+        part: share of the labelled blocks that these keep, drawn anew for each.
+        comparisons: pseudo-comparisons per size of group.
+    """
+
+    arm: str = REFERENCE
+    folds: tuple[int, ...] = (0,)
+    seeds: int = 24
+    half: int = 12
+    part: float = HALF
+    comparisons: int = 400
+
+    def check(self) -> None:
+        """Stop unless there is enough to say anything, and of the right kind.
+
+        Raises:
+            GroundsynthError: too few runs or comparisons, an arm with other chips, or a part that is none.
+        """
+        check_plan(self.seeds, min(self.half, self.seeds), self.comparisons)
+        real_arm(self.arm)
+        if not 0 < self.part < 1:
+            raise GroundsynthError(
+                f"{self.part:g} of the labelled blocks is no part of them; take a number between 0 and 1"
+            )
+
+    @property
+    def run(self) -> str:
+        """What tells this plan from others in the name of a folder; empty for arm ``real`` of fold 0 and half of the blocks.
+
+        >>> Plan().run, Plan("real@4", (0, 1, 2), part=0.1).run
+        ('', 'real@4-part0.1-folds012')
+        """
+        words = [
+            "" if self.arm == REFERENCE else self.arm,
+            "" if self.part == HALF else f"part{self.part:g}",
+            "" if len(self.folds) == 1 else "folds" + "".join(map(str, self.folds)),
+        ]
+        return "-".join(filter(None, words))
+
+
+def run_aa_test(study: Study, plan: Plan, folder: Path, progress: Callable = iter) -> pd.DataFrame:
     """Train (what is trained already is kept), compare, and write counts, ``metrics.csv`` and a figure.
 
     Args:
-        arm: real chips alone, such as ``real`` or, with four times the steps, ``real@4``.
-        seeds: trainings on all labelled training blocks; half: of them repeated with a part of the blocks.
-        number: pseudo-comparisons per size of group.
-        progress: wraps the list of trainings.
-        part: share of the labelled blocks that these keep, drawn anew for each.
+        progress: wraps the list of trainings of each fold.
 
     Raises:
-        GroundsynthError: stage 01 has not run, too few runs or comparisons, an arm with other chips, or a part that
-            is none.
+        GroundsynthError: stage 01 has not run, or a plan that cannot be followed (see :meth:`Plan.check`).
     """
-    check_plan(seeds, min(half, seeds), number)
-    if not 0 < part < 1:
-        raise GroundsynthError(
-            f"{part:g} of the labelled blocks is no part of them; take a number between 0 and 1"
-        )
-    counts = train_all(study, fold, real_arm(arm), seeds, half, pick_device(study.device), progress, part)
+    plan.check()
+    device, primary = pick_device(study.device), shared_classes(results_dir(study.study), list(plan.folds))
+    counts = pd.concat(
+        [train_all(study, fold, plan, device, progress) for fold in plan.folds], ignore_index=True
+    )
     write_table(counts, folder / "counts.csv", "counts")
     test = counts[counts["split"] == "test"]
-    primary = read_primary(study.study, fold)
-    rows, behind = aa_rows(study.study, test, arm, primary, SIZES, number, study.benchmark.bootstrap, part)
+    number = (SIZES, plan.comparisons, study.benchmark.bootstrap)
+    rows, behind = aa_rows(study.study, test, plan.arm, primary, *number, plan.part)
     metrics = write_metrics(rows, folder / "metrics.csv")
-    save_figure(aa_figure(metrics, behind), folder / "aa_test.png", aa_caption(metrics))
+    save_figure(aa_figure(metrics, behind), folder / "aa_test.png", aa_caption(metrics, len(plan.folds)))
     return metrics
 
 
@@ -80,14 +112,7 @@ def real_arm(name: str) -> Arm:
 
 
 def train_all(
-    study: Study,
-    fold: int,
-    arm: Arm,
-    seeds: int,
-    half: int,
-    device: torch.device,
-    progress: Callable = iter,
-    part: float = HALF,
+    study: Study, fold: int, plan: Plan, device: torch.device, progress: Callable = iter
 ) -> pd.DataFrame:
     """Return counts (table 'counts') of an arm with every seed, and of a part of its blocks with the first ones."""
     splits = ("train", "val", "test")
@@ -95,12 +120,11 @@ def train_all(
     real = {split: chips[chips["split"] == split].reset_index(drop=True) for split in splits}
     primary, training = read_primary(study.study, fold), benchmark_training(study)
     kept = results_dir(study.study) / "checkpoints" / "aa_test"
-    ratio, less = study.benchmark.ratio, part_name(arm.name, part)
+    arm, ratio, less = real_arm(plan.arm), study.benchmark.ratio, part_name(plan.arm, plan.part)
     parts = []
-    for seed, name in progress(
-        [(s, a) for s in range(seeds) for a in ((arm.name, less) if s < half else (arm.name,))]
-    ):
-        train = part_of_blocks(real["train"], fold, seed, part) if name == less else real["train"]
+    wanted = [(s, a) for s in range(plan.seeds) for a in ((plan.arm, less) if s < plan.half else (plan.arm,))]
+    for seed, name in progress(wanted):
+        train = part_of_blocks(real["train"], fold, seed, plan.part) if name == less else real["train"]
         data = BenchmarkData(fold, real | {"train": train}, {}, primary)
         result = run_arms([arm], [seed], data, training, ratio, device, kept=kept)
         parts.append(result.counts.assign(arm=name))
