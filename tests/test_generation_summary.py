@@ -4,6 +4,7 @@ import pandas as pd
 
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row
 from groundsynth.report.generation_summary import generation_table
+from groundsynth.report.readme import label_worth
 
 GENERATE = {"solver": "euler", "sampling_steps": 8, "guidance": 2.0, "hold_shares": True}
 CURVE, UNSEEN = "command=sampling-curve;run=x", "command=measure-obedience"
@@ -56,6 +57,19 @@ def measured() -> pd.DataFrame:
         ),
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+
+
+def test_the_worth_of_labels_is_told_where_it_was_measured():
+    rows = [
+        row("07_benchmark_segmentation", "planted_difference", 0.011, f"against={less};interval={kind};command=aa-test",
+            arm="real@4", seeds=12)
+        for less in ("real@4:half", "real@4:10%") for kind in ("study", "t")
+    ]  # fmt: skip
+    told = label_worth(pd.DataFrame(rows))
+    assert told.count("+1.1 [−8.9, +11.1]") == 2
+    assert "over half of them (real@4, 12 seeds); +1.1" in told
+    assert "over 10 % of them" in told
+    assert label_worth(measured()) == ""
 
 
 def test_every_number_stands_beside_what_it_is_held_against():

@@ -8,12 +8,14 @@ import pandas as pd
 
 from groundsynth.artifacts import read_json, read_table
 from groundsynth.errors import GroundsynthError
+from groundsynth.report.aa_figures import part_words
 from groundsynth.report.generation_summary import generation_table
 from groundsynth.report.tables import (
     claim_sentence,
     counted,
     folds_of,
     headline,
+    interval,
     markdown_table,
     of_stages,
     pick,
@@ -44,9 +46,23 @@ def readme_block(root: Path, study: str) -> str:
         f"{manifest['data']['title']}, {minutes:.0f} minutes on {manifest['device']}."
     )
     claim = claim_sentence(metrics, study)
-    parts = [f"**{claim}**", markdown_table(result_table(metrics)), note]
+    parts = [f"**{claim}**", markdown_table(result_table(metrics)), note, label_worth(whole)]
+    parts = [part for part in parts if part]
     made = generation_table(whole, manifest["config"]["generate"])
     return "\n\n".join([*parts, markdown_table(made)] if len(made) else parts)
+
+
+def label_worth(metrics: pd.DataFrame) -> str:
+    """Return what more real labels are worth by the same measure, the ruler for any gain; empty if it was not measured."""
+    rows = pick(metrics, "planted_difference")
+    rows = rows[rows["regime"].str.contains("interval=study(?:;|$)")]
+    told = [
+        f"{interval(row, 100, 1, sign=True)} over {part_words(row)} of them ({row['arm']}, {int(row['seeds'])} seeds)"
+        for _, row in rows.iterrows()
+    ]
+    if not told:
+        return ""
+    return f"What more real labels are worth here, in points of mIoU: all of them {'; '.join(told)}."
 
 
 def _whole(values: pd.Series) -> str:
