@@ -62,12 +62,12 @@ def measured() -> pd.DataFrame:
 def test_the_worth_of_labels_is_told_where_it_was_measured():
     rows = [
         row("07_benchmark_segmentation", "planted_difference", 0.011, f"against={less};interval={kind};command=aa-test",
-            arm="real@4", seeds=12)
+            arm="real@4", seeds=12, n=7)
         for less in ("real@4:half", "real@4:10%") for kind in ("study", "t")
     ]  # fmt: skip
     told = label_worth(pd.DataFrame(rows))
     assert told.count("+1.1 [−8.9, +11.1]") == 2
-    assert "over half of them (real@4, 12 seeds); +1.1" in told
+    assert "over half of them (real@4, 7 blocks, 12 seeds); +1.1" in told
     assert "over 10 % of them" in told
     assert label_worth(measured()) == ""
 

@@ -45,12 +45,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     publish = commands.add_parser("publish", help="copy a study's small results to results/published")
     publish.add_argument("study")
-    publish.add_argument(
+    way = publish.add_mutually_exclusive_group()
+    way.add_argument(
         "--measured",
         action="store_true",
         help="add what commands have measured to the study as it is published",
     )
-    publish.add_argument(
+    way.add_argument(
         "--report",
         action="store_true",
         help="make the report of a study that is published, and not here, anew from its published tables",

@@ -19,12 +19,12 @@ from groundsynth.benchmark.differences import difference, mean_score, nested_dra
 from groundsynth.benchmark.intervals import Score, interval, stack_counts
 from groundsynth.benchmark.metrics import mean_iou, mean_precision, mean_recall, rank_correlation
 from groundsynth.benchmark.scores import scores
+from groundsynth.data.blocks import ENOUGH_PIXELS
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import CLASSES
 
 STAGE = "07_benchmark_segmentation"
 REFERENCE = "real"
-LEAST_PIXELS = 200  # of a class in a block, to judge the class by it
 
 
 class Pair(NamedTuple):
@@ -189,8 +189,8 @@ def pooled_rows(
 
 
 def _blocks_with(counts: np.ndarray) -> dict[str, int]:
-    """Return by class how many blocks hold enough of it to say anything: 200 labelled pixels, as for primary classes."""
-    held = (counts[0, 0, 0][..., [0, 2]].sum(-1) >= LEAST_PIXELS).sum(0)
+    """Return by class how many blocks hold enough of it to say anything, as for primary classes."""
+    held = (counts[0, 0, 0][..., [0, 2]].sum(-1) >= ENOUGH_PIXELS).sum(0)
     return dict(zip(CLASSES, held.tolist(), strict=True))
 
 

@@ -39,7 +39,7 @@ def aa_figure(metrics: pd.DataFrame, behind: dict[str, pd.DataFrame]) -> Figure:
 
 
 def planted_row(metrics: pd.DataFrame) -> pd.Series:
-    """Return the row of all labels less half of them, with the interval of published differences."""
+    """Return the row of all labels less a part of them, with the interval of published differences."""
     rows = pick(metrics, "planted_difference")
     return rows[rows["regime"].str.endswith(";interval=study")].iloc[0]
 

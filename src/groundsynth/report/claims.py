@@ -153,7 +153,10 @@ def _of_row(row: pd.Series, **about: object) -> Evidence:
 def _over_folds(cells: pd.Series, seeds: float) -> Evidence:
     """Return mean and Student's interval of values indexed by (fold, generator), generators averaged first."""
     by_fold = cells.groupby(level="fold").mean().to_numpy()
-    generators = int(cells.groupby(level="fold").size().min())  # a fold that lacks one has seen fewer
+    names = cells.index.to_frame(index=False)
+    generators = int(
+        names.groupby("fold")["generator"].nunique().min()
+    )  # a fold that lacks one has seen fewer
     about = {"folds": len(by_fold), "generators": generators, "seeds": None if pd.isna(seeds) else int(seeds)}
     mean = float(by_fold.mean())
     if len(by_fold) < 2:

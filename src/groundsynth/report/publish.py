@@ -178,14 +178,19 @@ def _renew_overview(target: Path) -> None:
         renew_readme(target, target.name)
 
 
-def _must_be_the_same(study: Study, root: Path, target: Path) -> None:
-    """Stop if a study was published with other settings, or has here a generator of other losses."""
+def require_same_settings(study: Study, target: Path) -> None:
+    """Stop if a study was published with other settings than its config has now, or not at all."""
     published = read_json(target / "manifest.json", f"python -m groundsynth publish {study.study}")
     if not same_settings(published["config"], study):
         raise GroundsynthError(
             f"results/published/{study.study}: made with other settings than config/{study.study}.yaml has now; run and "
             f"publish it whole: python -m groundsynth publish {study.study}"
         )
+
+
+def _must_be_the_same(study: Study, root: Path, target: Path) -> None:
+    """Stop if a study was published with other settings, or has here a generator of other losses."""
+    require_same_settings(study, target)
     losses = other_losses(root, target)
     if losses:
         raise GroundsynthError(

@@ -57,7 +57,7 @@ def label_worth(metrics: pd.DataFrame) -> str:
     rows = pick(metrics, "planted_difference")
     rows = rows[rows["regime"].str.contains("interval=study(?:;|$)")]
     told = [
-        f"{interval(row, 100, 1, sign=True)} over {part_words(row)} of them ({row['arm']}, {int(row['seeds'])} seeds)"
+        f"{interval(row, 100, 1, sign=True)} over {part_words(row)} of them ({row['arm']}, {int(row['n'])} blocks, {int(row['seeds'])} seeds)"
         for _, row in rows.iterrows()
     ]
     if not told:

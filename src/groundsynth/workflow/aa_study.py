@@ -105,7 +105,7 @@ def real_arm(name: str) -> Arm:
     arm = parse_arm(name, [])
     if not arm.real or arm.system:
         raise GroundsynthError(
-            f"arm '{name}' holds chips that are not real and labelled, of which this test keeps half; take real, or "
+            f"arm '{name}' holds chips that are not real and labelled, of which this test keeps a part; take real, or "
             "real@4 for four times the steps"
         )
     return arm

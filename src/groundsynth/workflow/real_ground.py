@@ -104,6 +104,6 @@ def agreement_rows(
         words = (label, about["regime"].partition("=")[2], arm)
         low, high = bootstrap_interval(lambda d, k=kappas: k[d].mean(), len(kappas), *words)
         value = float(kappas.mean()) if len(kappas) else np.nan
-        about_row = {"n": len(own), "low": low, "high": high, **about}
+        about_row = {"n": len(kappas), "low": low, "high": high, **about}
         rows.append(metric_row(study, STAGE, "map_kappa", value, arm=arm, **about_row))
     return rows

@@ -9,12 +9,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from groundsynth.artifacts import read_json
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, published_dir, results_dir
-from groundsynth.report.provenance import find_config, same_settings
-from groundsynth.report.publish import publish_report
+from groundsynth.report.provenance import find_config
+from groundsynth.report.publish import publish_report, require_same_settings
 from groundsynth.report.tables import REPORT, report_dir
 from groundsynth.workflow.parameters import notebook_parameters
 from groundsynth.workflow.runner import run_notebook
@@ -31,13 +30,8 @@ def renew_report(name: str) -> Path:
         raise GroundsynthError(
             f"results/{name}: the study is on this machine, so publish it whole: python -m groundsynth publish {name}"
         )
-    settings = read_json(published / "manifest.json", f"python -m groundsynth publish {name}")["config"]
-    if not same_settings(settings, study):
-        raise GroundsynthError(
-            f"results/published/{name}: made with other settings than config/{name}.yaml has now; run and publish it "
-            f"whole: python -m groundsynth publish {name}"
-        )
-    place = results_dir(f"renewed/{name}")
+    require_same_settings(study, published)
+    place = results_dir(f"renewed-{name}")
     folder = place / REPORT
     parameters = notebook_parameters(study, REPORT, None)
     parameters["out"] = str(folder.relative_to(project_root()))
