@@ -10,6 +10,7 @@ import torch
 import groundsynth.checks.sampling_curve as module
 from groundsynth.checks.own_reading import reading_rows, vote
 from groundsynth.checks.sampling_curve import (
+    curve_of,
     curve_rows,
     draw_kept,
     fewest_steps,
@@ -52,8 +53,10 @@ def test_every_way_is_planned_once_with_yardsticks_of_quality_and_speed():
     ways = plan_ways(replace(BASE, pair_guidance=2.0), ["dpmpp_2m"], [8], 250, [], [])
     assert [name_of(way) for way in ways] == [
         "solver=dpmpp_2m;steps=8",
+        "solver=dpmpp_2m;steps=8;pair_guidance=2",
         "solver=dpmpp_2m;steps=16;pair_guidance=2",
         "solver=dpmpp_2m;steps=250",
+        "solver=dpmpp_2m;steps=250;pair_guidance=2",
         "solver=ddpm;steps=1000",
     ]
 
@@ -91,13 +94,13 @@ def test_nearer_sets_have_smaller_distances_and_time_gives_the_speed():
     assert curve["n"].tolist() == [40, 40, 20, 40]
     assert set(samples) == set(ways)
 
-    rows = pd.DataFrame(curve_rows("s", "joint", curve, "solver=dpmpp_2m;steps=8"))
+    rows = pd.DataFrame(curve_rows("s", "joint", curve, ["solver=dpmpp_2m;steps=8"]))
     speed = rows[rows["metric"] == "sampling_speedup"].set_index("regime")["value"]
     assert speed["solver=dpmpp_2m;steps=4"] == pytest.approx(80)
     assert speed["solver=ddpm;steps=1000"] == 1
     assert not rows.duplicated(["system", "regime", "metric"]).any()
     with pytest.raises(GroundsynthError, match="needs the DDPM loop"):
-        curve_rows("s", "joint", curve[curve["solver"] != "ddpm"], "solver=dpmpp_2m;steps=8")
+        curve_rows("s", "joint", curve[curve["solver"] != "ddpm"], ["solver=dpmpp_2m;steps=8"])
 
 
 @pytest.mark.parametrize(
@@ -111,6 +114,17 @@ def test_the_fewest_steps_are_those_within_the_interval_of_very_many(kids, fewes
     )
     reference = pd.DataFrame({"solver": ["heun"], "steps": [250], "kid": [0.2], "high": [0.35], "way": ["r"]})
     assert fewest_steps(pd.concat([curve, churned, reference]), "heun", "r") == fewest
+
+
+def test_pairs_guided_by_their_own_maps_are_held_against_very_many_steps_of_the_same_guidance():
+    plain = pd.DataFrame({"steps": [4, 8, 250], "kid": [0.1, 0.1, 0.1], "high": [0.2, 0.2, 0.2]})
+    guided = pd.DataFrame({"steps": [4, 8, 250], "kid": [0.9, 0.4, 0.3], "high": [1.0, 0.5, 0.5]})
+    plain["way"] = [f"solver=heun;steps={n}" for n in plain["steps"]]
+    guided["way"] = [f"solver=heun;steps={n};pair_guidance=2" for n in guided["steps"]]
+    curve = pd.concat([plain, guided]).assign(solver="heun")
+    assert fewest_steps(curve, "heun", "solver=heun;steps=250") == 4
+    assert fewest_steps(curve, "heun", "solver=heun;steps=250;pair_guidance=2") == 8
+    assert len(curve_of(curve, "heun")) == len(curve_of(curve, "heun", ";pair_guidance=2")) == 3
 
 
 def test_obedience_leaves_out_maps_without_a_label():

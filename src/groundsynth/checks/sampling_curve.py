@@ -9,9 +9,10 @@ once and kept beside the results, so that a stopped run goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -49,20 +50,22 @@ def plan_ways(
     churns: list[float],
     guidances: list[float],
 ) -> list[SamplingSettings]:
-    """Return every way to sample that is compared, each once; the last but one is the reference, the last DDPM.
+    """Return every way to sample that is compared, each once; the last is DDPM.
 
     Args:
-        base: the study's own way; the reference is it with ``reference`` steps.
-        churns: tried with ``heun`` at the study's steps; guidances: with the study's own way. A guidance of pairs
-            by their own maps is tried at the study's steps; the curves are without it.
+        base: the study's own way; the references are it with ``reference`` steps.
+        churns: tried with ``heun`` at the study's steps; guidances: with the study's own way. The curves of
+            ``solvers`` are without guidance; a study that guides pairs by their own maps has a curve and a
+            reference of its own, since what is enough without guidance need not be enough with it.
     """  # fmt: skip
     plain = replace(base, churn=0.0, guidance=1.0, pair_guidance=1.0)
+    own = replace(plain, pair_guidance=base.pair_guidance)
     ways = [replace(plain, solver=solver, steps=n) for solver in solvers for n in steps]
     ways += [replace(plain, solver="heun", churn=churn) for churn in churns]
     ways += [replace(plain, guidance=guidance) for guidance in guidances]
-    ways += [replace(plain, pair_guidance=base.pair_guidance)] if base.pair_guidance != 1 else []
-    ways += [replace(plain, steps=reference), replace(plain, solver="ddpm", steps=DDPM_STEPS)]
-    return list(dict.fromkeys(ways))
+    ways += [replace(own, steps=n) for n in [*steps, base.steps]] if own != plain else []
+    ways += [replace(plain, steps=reference), replace(own, steps=reference)]
+    return list(dict.fromkeys([*ways, replace(plain, solver="ddpm", steps=DDPM_STEPS)]))
 
 
 def draw_kept(
@@ -133,23 +136,45 @@ def measure_ways(
     return pd.DataFrame(rows), samples
 
 
+def curve_of(curve: pd.DataFrame, solver: str, guided: str = "") -> pd.DataFrame:
+    """Return one solver's rows by numbers of steps alone, all with the same guidance of pairs.
+
+    Args:
+        curve: from :func:`measure_ways`; guided: the end of their names, as of :func:`pair_guided`.
+    """
+    named = [f"solver={row.solver};steps={row.steps:.0f}{guided}" for row in curve.fillna(0).itertuples()]
+    return curve[(curve["solver"] == solver) & (curve["way"] == named)]
+
+
+def pair_guided(way: str) -> str:
+    """Return what the name of a way says of the guidance of pairs; empty without one.
+
+    >>> pair_guided("solver=dpmpp_2m;steps=250;pair_guidance=2")
+    ';pair_guidance=2'
+    """
+    return "".join(f";{word}" for word in way.split(";") if word.startswith("pair_guidance="))
+
+
 def fewest_steps(curve: pd.DataFrame, solver: str, reference: str) -> int | None:
     """Return the fewest steps of a solver whose kernel distance does not exceed the reference's interval.
 
     Args:
-        curve: from :func:`measure_ways`; reference: its way.
+        curve: from :func:`measure_ways`; reference: its way, with the guidance of pairs that is asked about.
 
     Returns:
         None if no number of steps that was tried suffices.
     """
     limit = curve.set_index("way").loc[reference, "high"]
-    plain = curve[(curve["solver"] == solver) & ~curve["way"].str.contains("churn|guidance")]
-    enough = plain[(plain["kid"] <= limit) & (plain["way"] != reference)]
+    tried = curve_of(curve, solver, pair_guided(reference))
+    enough = tried[(tried["kid"] <= limit) & (tried["way"] != reference)]
     return int(enough["steps"].min()) if len(enough) else None
 
 
-def curve_rows(study: str, system: str, curve: pd.DataFrame, reference: str) -> list[dict]:
+def curve_rows(study: str, system: str, curve: pd.DataFrame, references: Sequence[str]) -> list[dict]:
     """Return the curve as metric rows: distances and speed per way, speed-up over DDPM, fewest steps per solver.
+
+    Args:
+        curve: from :func:`measure_ways`; references: its yardsticks, each for the ways guided as it is.
 
     Raises:
         GroundsynthError: the curve has no DDPM loop to be compared with.
@@ -170,7 +195,8 @@ def curve_rows(study: str, system: str, curve: pd.DataFrame, reference: str) -> 
         if point["way"] != "real":
             rows.append(metric_row(study, STAGE, "images_per_second", point["images_per_second"], **about))
             rows.append(metric_row(study, STAGE, "sampling_speedup", slow / point["work"], **about))
-    for solver in [name for name in curve["solver"].unique() if name not in ("real", "ddpm")]:
+    solvers = [name for name in curve["solver"].unique() if name not in ("real", "ddpm")]
+    for solver, reference in product(solvers, references):
         steps = fewest_steps(curve, solver, reference)
         if steps is not None:
             regime = f"solver={solver};within={reference}"

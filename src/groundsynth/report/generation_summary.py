@@ -50,13 +50,13 @@ def _cost(metrics: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 
 def _speed(metrics: pd.DataFrame, generate: dict) -> list[tuple[str, str, str]]:
-    way = f"solver={generate['solver']};steps={generate['sampling_steps']}"
+    way, many = (f"solver={generate['solver']};steps={n}" for n in (generate["sampling_steps"], 250))
     guidance, pairs = generate.get("pair_guidance", 1.0), metrics[metrics["system"] == "joint"]
     if guidance != 1:
-        way += f";pair_guidance={guidance:g}"
+        way, many = (f"{name};pair_guidance={guidance:g}" for name in (way, many))
     faster = _in_regime(pick(pairs, "sampling_speedup"), way)
     near = _in_regime(pick(pairs, "kid"), way, "command=sampling-curve")
-    far = _in_regime(pick(pairs, "kid"), f"solver={generate['solver']};steps=250", "command=sampling-curve")
+    far = _in_regime(pick(pairs, "kid"), many, "command=sampling-curve")
     if faster.empty or near.empty or far.empty:
         return []
     measured = f"{faster['value'].iloc[0]:.0f} times in {generate['sampling_steps']} steps" + (

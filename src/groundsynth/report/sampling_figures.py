@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from groundsynth.checks.sampling_curve import curve_of, pair_guided
 from groundsynth.report.style import SYSTEM_COLOURS
 
 SHIFT = 1.04  # between solvers, so that bars do not hide one another
 
 
-def plot_sampling_curve(curve: pd.DataFrame, reference: str) -> Figure:
+def plot_sampling_curve(curve: pd.DataFrame, references: Sequence[str]) -> Figure:
     """Draw kernel distance (left) and speed-up over DDPM (right) against network evaluations per sample.
 
     DDPM itself appears on the left only if it drew as many samples as the others: distances of sets of
@@ -21,24 +24,31 @@ def plot_sampling_curve(curve: pd.DataFrame, reference: str) -> Figure:
 
     Args:
         curve: from :func:`groundsynth.checks.sampling_curve.measure_ways`.
-        reference: the way whose range is the band.
+        references: the yardsticks. The range of the first, without guidance, is the band; of a second, whose
+            pairs are guided by their own maps, lines, and its curve has hollow marks.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), layout="constrained")
     points = curve.set_index("way")
     slow = curve.loc[curve["solver"] == "ddpm", "work"].iloc[-1]
-    band = points.loc[reference]
+    band = points.loc[references[0]]
     left.axhspan(band["low"], band["high"], color="#cccccc", alpha=0.5, linewidth=0)
     left.axhline(band["kid"], color="#8c8c8c", linewidth=1)
     left.axhline(points.loc["real", "kid"], color=SYSTEM_COLOURS["real"], linestyle="--", linewidth=1)
-    plain = curve[~curve["way"].str.contains("churn|guidance") & (curve["way"] != "real")]
-    solvers = [name for name in plain["solver"].unique() if name != "ddpm"]
-    for k, (solver, colour) in enumerate(
-        zip([*solvers, "ddpm"], sns.color_palette("colorblind"), strict=False)
-    ):
-        part = plain[(plain["solver"] == solver) & (plain["way"] != reference)].sort_values("evaluations")
-        x = part["evaluations"] * SHIFT ** (k - 1)
+    for edge in [points.loc[name, end] for name in references[1:] for end in ("low", "high")]:
+        left.axhline(edge, color="#4d4d4d", linestyle=":", linewidth=1)
+    solvers = [name for name in curve["solver"].unique() if name not in ("real", "ddpm")]
+    guided = [(solver, pair_guided(name)) for solver in solvers for name in references]
+    colours = dict(zip([*solvers, "ddpm"], sns.color_palette("colorblind"), strict=False))
+    for k, (solver, ending) in enumerate([*guided, ("ddpm", "")]):
+        part = curve_of(curve, solver, ending)
+        part = part[~part["way"].isin(references)].sort_values("evaluations")
+        if part.empty:
+            continue
+        x = part["evaluations"] * SHIFT ** (k // len(references) - 1)
         bars = [part["kid"] - part["low"], part["high"] - part["kid"]]
-        style = {"color": colour, "marker": "o", "markersize": 4, "label": solver}
+        words = f"{solver}, guided" if ending else solver
+        style = {"color": colours[solver], "marker": "o", "markersize": 4, "label": words}
+        style |= {"markerfacecolor": "white", "linestyle": ":"} if ending else {}
         if (part["n"] == band["n"]).all():
             left.errorbar(x, part["kid"], bars, capsize=2, linewidth=1.2, **style)
         right.plot(part["evaluations"], slow / part["work"], **style)

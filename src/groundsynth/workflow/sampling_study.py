@@ -21,6 +21,7 @@ from groundsynth.checks.sampling_curve import (
     kappa_row,
     measure_ways,
     name_of,
+    pair_guided,
     plan_ways,
 )
 from groundsynth.checks.scattering import scattering_features
@@ -96,8 +97,8 @@ def run_sampling_curve(study: Study, wanted: Wanted, folder: Path) -> pd.DataFra
         return keep(way, seeds[:n], None if maps is None else maps[:n], device)
 
     curve, drawn = measure_ways(ways, draw, held_out, images, study.ground.kid_subsets, study.ground.seed)
-    reference = name_of(next(way for way in ways if way.steps == wanted.reference))
-    rows = curve_rows(study.study, wanted.system, curve, reference)
+    references = [name_of(way) for way in ways if way.steps == wanted.reference and way.solver == base.solver]
+    rows = curve_rows(study.study, wanted.system, curve, references)
     if maps is not None:
         labeller = stage_dir(study.study, "04_label", wanted.fold) / "labeller"
         rows += _map_rows(study.study, wanted, drawn, maps, train, labeller, device)
@@ -105,7 +106,7 @@ def run_sampling_curve(study: Study, wanted: Wanted, folder: Path) -> pd.DataFra
         rows += _own_reading(study.study, wanted, model, base, prepared, device)
     metrics = write_metrics(rows, folder / "metrics.csv")
     curve.to_csv(folder / "curve.csv", index=False)
-    _figures(folder, wanted, curve, metrics, reference, describe_device(device))
+    _figures(folder, wanted, curve, metrics, references, describe_device(device))
     return metrics
 
 
@@ -165,17 +166,28 @@ def _own_reading(
     return reading_rows(study, np.stack(draws), labelled, maps, chips["block"].to_numpy())
 
 
+def _guided_words(references: list[str]) -> str:
+    """Return what the caption says of pairs guided by their own maps; nothing where none were."""
+    own = [pair_guided(name) for name in references if pair_guided(name)]
+    if not own:
+        return ""
+    return (
+        f"; hollow: pairs guided by their own maps (weight {own[0].split('=')[1]}), as this study draws them, and "
+        "between dotted lines their own yardstick of as many steps as the band's"
+    )
+
+
 def _figures(
-    folder: Path, wanted: Wanted, curve: pd.DataFrame, metrics: pd.DataFrame, reference: str, device: str
+    folder: Path, wanted: Wanted, curve: pd.DataFrame, metrics: pd.DataFrame, references: list[str], device: str
 ) -> None:
     loop = curve[curve["solver"] == "ddpm"].iloc[0]
     save_figure(
-        plot_sampling_curve(curve, reference),
+        plot_sampling_curve(curve, references),
         folder / "sampling_curve.png",
         f"Left: kernel distance of {wanted.samples} samples of system '{wanted.system}' ({wanted.generator}) to as "
         "many held-out real chips, in scattering coefficients, by the number of times the network is asked per "
         "sample; bars hold 95 % of random halves of the sets. Grey band: the same of "
-        f"{wanted.reference} steps; dashed: real training chips. Right: times faster than the stock DDPM loop of "
+        f"{wanted.reference} steps; dashed: real training chips{_guided_words(references)}. Right: times faster than the stock DDPM loop of "
         f"1,000 steps, which drew {loop['n']:.0f} samples; {device}, batches of {wanted.batch_size}.",
     )
     trade = metrics[metrics["metric"].isin(["diversity_ratio", "map_kappa"]) & (metrics["arm"] == "")]
