@@ -105,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--batch-size", type=int, default=16, help="the same for every way, so that speeds compare"
     )
     curve.add_argument("--solvers", nargs="+", default=["dpmpp_2m", "euler", "heun"])
-    curve.add_argument("--steps", nargs="+", type=int, default=[4, 8, 12, 16, 24, 48])
+    curve.add_argument("--steps", nargs="+", type=int, default=[4, 5, 6, 8, 16, 32])
     curve.add_argument("--reference", type=int, default=250, help="steps of the yardstick of quality")
     curve.add_argument(
         "--churns",
