@@ -56,7 +56,8 @@ def _speed(metrics: pd.DataFrame, generate: dict) -> list[tuple[str, str, str]]:
         way, many = (f"{name};pair_guidance={guidance:g}" for name in (way, many))
     faster = _in_regime(pick(pairs, "sampling_speedup"), way)
     near, far = (
-        _in_regime(pick(pairs, "kid"), f"{name};features=scattering", "command=sampling-curve") for name in (way, many)
+        _in_regime(pick(pairs, "kid"), f"{name};features=scattering", "command=sampling-curve")
+        for name in (way, many)
     )
     if faster.empty or near.empty or far.empty:
         return []

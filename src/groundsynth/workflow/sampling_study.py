@@ -178,7 +178,12 @@ def _guided_words(references: list[str]) -> str:
 
 
 def _figures(
-    folder: Path, wanted: Wanted, curve: pd.DataFrame, metrics: pd.DataFrame, references: list[str], device: str
+    folder: Path,
+    wanted: Wanted,
+    curve: pd.DataFrame,
+    metrics: pd.DataFrame,
+    references: list[str],
+    device: str,
 ) -> None:
     loop = curve[curve["solver"] == "ddpm"].iloc[0]
     save_figure(
