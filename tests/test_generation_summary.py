@@ -4,7 +4,7 @@ import pandas as pd
 
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row
 from groundsynth.report.generation_summary import generation_table
-from groundsynth.report.readme import label_worth
+from groundsynth.report.readme import kept_words, label_worth
 
 GENERATE = {"solver": "euler", "sampling_steps": 8, "guidance": 2.0, "hold_shares": True}
 CURVE, UNSEEN = "command=sampling-curve;run=x", "command=measure-obedience"
@@ -33,7 +33,7 @@ def measured() -> pd.DataFrame:
         row("03_generate", "fewest_steps", 4, f"solver=euler;within=solver=euler;steps=250;pair_guidance=2;{CURVE}", system="joint"),
         row("03_generate", "fewest_steps", 8, f"solver=euler;within=solver=euler;steps=250;{CURVE}", system="joint"),
         *(
-            row("04_label", "mask_obedience_ratio", value, f"layouts={at};{who};{UNSEEN}", system=system)
+            row("04_label", "mask_obedience_ratio", value, f"layouts={at};{who};{UNSEEN}", system=system, n=2 if at == "hidden" else 7)
             for at, who, system, value in (
                 ("validation", "generator=unified-s0;guidance=1", "mask", 0.7),
                 ("validation", "generator=unified-s0;guidance=2", "mask", 0.9),
@@ -41,6 +41,8 @@ def measured() -> pd.DataFrame:
                 ("validation", "generator=gan/spade-s0", "spade", 1.1),
             )
         ),
+        row("04_label", "mask_obedience_swapped", 0.5, f"layouts=validation;generator=unified-s0;guidance=2;{UNSEEN}", system="mask", n=7),
+        row("03_generate", "diversity_ratio", 0.7, f"layouts=validation;generator=unified-s0;guidance=2;{UNSEEN}", system="mask", arm="other_maps"),
         row("03_generate", "diversity_ratio", 0.8, f"layouts=validation;generator=unified-s0;guidance=2;{UNSEEN}", system="mask"),
         row("03_generate", "diversity_ratio", 0.1, f"layouts=validation;generator=unified-s0;guidance=2;{UNSEEN}", system="mask", arm="one_image"),
         *(
@@ -84,16 +86,24 @@ def test_every_number_stands_beside_what_it_is_held_against():
     assert len(lines) == 7
     assert (
         lines[0]
-        == "1.10 to 1.30 | not inferior to it in 1 of 2 tests of obedience and distance at equal total steps (one fold and one training of each, so no verdict)"
+        == "1.10 to 1.30 | not inferior to it in 1 of 2 tests at equal total steps, by margins of two points of obedience and the distance of two real sets (one fold and one training of each, so no verdict)"
     )
     near, far = "kernel distance 1.50 [1.40, 1.60]", "in 250 steps 1.60 [1.50, 1.70]"
-    assert lines[1] == f"90 times in 8 steps | {near}; {far}, which 8 steps are the fewest to stay within"
+    assert (
+        lines[1]
+        == f"90 times in 8 steps | {near}; {far}; of the numbers tried, 8 is the smallest from which on it is not exceeded"
+    )
     guided = generation_table(measured(), GENERATE | {"pair_guidance": 2.0}).iloc[1]
     assert guided.iloc[1] == "45 times in 8 steps, pairs guided by their own maps (weight 2)"
     near, far = "kernel distance 1.30 [1.20, 1.40]", "in 250 steps 1.70 [1.60, 1.80]"
-    assert guided.iloc[2] == f"{near}; {far}, which 4 steps are the fewest to stay within"
-    assert lines[2].startswith("validation blocks 0.90 [0.80, 1.00], hidden blocks 1.20 [1.10, 1.30] | ")
+    assert (
+        guided.iloc[2]
+        == f"{near}; {far}; of the numbers tried, 4 is the smallest from which on it is not exceeded"
+    )
+    assert lines[2].startswith("validation blocks 0.90 [0.80, 1.00], hidden blocks 1.20 (n = 2) | ")
+    assert "another chip's map: validation blocks 0.50 [0.40, 0.60]" in lines[2]
     assert lines[2].endswith("SPADE: validation blocks 1.10 [1.00, 1.20]")
+    assert "images of different maps: validation blocks 0.70 [0.60, 0.80]" in lines[3]
     assert lines[3].startswith("validation blocks 0.80 [0.70, 0.90] | ")
     assert lines[4].startswith(
         "0.90 [0.80, 1.00] on the map, 0.50 [0.40, 0.60] on the image | another sample's request"
@@ -112,3 +122,18 @@ def test_what_was_not_measured_has_no_row_and_several_folds_have_none():
     assert len(generation_table(without, GENERATE)) == 3
     assert generation_table(metrics.iloc[:0], GENERATE).empty
     assert generation_table(metrics.assign(regime=metrics["regime"] + ";fold=0"), GENERATE).empty
+
+
+def test_measurements_older_than_the_publication_say_so_once_each(tmp_path):
+    assert kept_words(tmp_path) == ""
+    for place, note in (
+        ("obedience", "Then 8."),
+        ("policies/single", "Then 8."),
+        ("routes", "Then 9."),
+        ("marks", ""),
+    ):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "metrics.csv").write_text("study\n", encoding="utf-8")
+        if note:
+            (tmp_path / place / "earlier.txt").write_text(f"{note}\n", encoding="utf-8")
+    assert kept_words(tmp_path) == "`obedience`, `policies/single`: Then 8. `routes`: Then 9."

@@ -38,13 +38,14 @@ def textures(n: int, name: int, contrast: float = 1.0) -> np.ndarray:
 
 
 def test_every_way_is_planned_once_with_yardsticks_of_quality_and_speed():
-    ways = plan_ways(BASE, ["dpmpp_2m", "heun"], [8, 16], 250, [0.0, 20.0], [1.0, 2.0])
+    ways = plan_ways(BASE, ["dpmpp_2m", "heun"], [8, 16], 250, [0.0, 5.0, 20.0, 40.0], [1.0, 2.0])
     assert [name_of(way) for way in ways] == [
         "solver=dpmpp_2m;steps=8",
         "solver=dpmpp_2m;steps=16",
         "solver=heun;steps=8",
         "solver=heun;steps=16",
-        "solver=heun;steps=16;churn=20",
+        "solver=heun;steps=16;churn=5",
+        "solver=heun;steps=16;churn=6.63",  # more has no more effect
         "solver=dpmpp_2m;steps=16;guidance=2",
         "solver=dpmpp_2m;steps=250",
         "solver=ddpm;steps=1000",
@@ -53,8 +54,9 @@ def test_every_way_is_planned_once_with_yardsticks_of_quality_and_speed():
     ways = plan_ways(replace(BASE, pair_guidance=2.0), ["dpmpp_2m"], [8], 250, [], [])
     assert [name_of(way) for way in ways] == [
         "solver=dpmpp_2m;steps=8",
-        "solver=dpmpp_2m;steps=8;pair_guidance=2",
+        "solver=dpmpp_2m;steps=16",
         "solver=dpmpp_2m;steps=16;pair_guidance=2",
+        "solver=dpmpp_2m;steps=8;pair_guidance=2",
         "solver=dpmpp_2m;steps=250",
         "solver=dpmpp_2m;steps=250;pair_guidance=2",
         "solver=ddpm;steps=1000",
@@ -104,7 +106,7 @@ def test_nearer_sets_have_smaller_distances_and_time_gives_the_speed():
 
 
 @pytest.mark.parametrize(
-    ("kids", "fewest"), [([0.9, 0.3, 0.1], 8), ([0.9, 0.5, 0.4], None), ([0.1, 0.9, 0.1], 4)]
+    ("kids", "fewest"), [([0.9, 0.3, 0.1], 8), ([0.9, 0.5, 0.4], None), ([0.1, 0.9, 0.1], 16)]
 )
 def test_the_fewest_steps_are_those_within_the_interval_of_very_many(kids, fewest):
     curve = pd.DataFrame({"solver": "heun", "steps": [4, 8, 16], "kid": kids, "high": 1.0})
@@ -157,6 +159,7 @@ def test_readings_of_the_right_chip_beat_those_of_another():
         ({"generator": "joint-s0"}, "'joint-s0' does not draw system 'mask'; it draws joint"),
         ({"generator": "best"}, "none of the policies"),
         ({"system": "joint"}, "guidance needs a map to obey, and system 'joint' is given none"),
+        ({"system": "text", "guidances": []}, "asks for nothing; use system joint"),
         ({"reference": 2}, "reference 2 is among the steps compared with it"),
         ({"ddpm_samples": 9}, "the loop no more than the others"),
         ({"samples": 3, "ddpm_samples": 3}, "needs at least 4"),

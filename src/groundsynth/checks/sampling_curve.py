@@ -28,7 +28,7 @@ from groundsynth.checks.scattering import scattering_features
 from groundsynth.errors import GroundsynthError
 from groundsynth.models.denoiser import Denoiser
 from groundsynth.models.sampling import sample_pairs
-from groundsynth.models.solvers import DDPM_STEPS, SamplingSettings
+from groundsynth.models.solvers import DDPM_STEPS, MOST_CHURN, SamplingSettings
 
 STAGE = "03_generate"
 
@@ -36,7 +36,7 @@ STAGE = "03_generate"
 def name_of(way: SamplingSettings) -> str:
     """Return a way to sample in words, as in the column ``regime``: ``solver=heun;steps=16;churn=20``."""
     words = [f"solver={way.solver}", f"steps={way.steps}"]
-    words += [f"churn={way.churn:g}"] if way.churn else []
+    words += [f"churn={way.churn:.3g}"] if way.churn else []
     words += [f"guidance={way.guidance:g}"] if way.guidance != 1 else []
     words += [f"pair_guidance={way.pair_guidance:g}"] if way.pair_guidance != 1 else []
     return ";".join(words)
@@ -53,19 +53,27 @@ def plan_ways(
     """Return every way to sample that is compared, each once; the last is DDPM.
 
     Args:
-        base: the study's own way; the references are it with ``reference`` steps.
-        churns: tried with ``heun`` at the study's steps; guidances: with the study's own way. The curves of
-            ``solvers`` are without guidance; a study that guides pairs by their own maps has a curve and a
-            reference of its own, since what is enough without guidance need not be enough with it.
+        base: the study's solver, noise levels, steps and guidance of pairs; the curves are without other guidance.
+        reference: see :func:`yardsticks`.
+        churns: tried with ``heun`` at the study's steps, what exceeds the most that has an effect as that; guidances:
+            with the study's solver. The curves of ``solvers`` are without guidance; a study that guides pairs by
+            their own maps has a curve of its own, since what is enough without guidance need not be enough with it.
     """  # fmt: skip
-    plain = replace(base, churn=0.0, guidance=1.0, pair_guidance=1.0)
-    own = replace(plain, pair_guidance=base.pair_guidance)
+    plain, *own = yardsticks(base, base.steps)
     ways = [replace(plain, solver=solver, steps=n) for solver in solvers for n in steps]
-    ways += [replace(plain, solver="heun", churn=churn) for churn in churns]
+    most = MOST_CHURN * base.steps
+    ways += [replace(plain, solver="heun", churn=min(churn, most)) for churn in churns]
     ways += [replace(plain, guidance=guidance) for guidance in guidances]
-    ways += [replace(own, steps=n) for n in [*steps, base.steps]] if own != plain else []
-    ways += [replace(plain, steps=reference), replace(own, steps=reference)]
-    return list(dict.fromkeys([*ways, replace(plain, solver="ddpm", steps=DDPM_STEPS)]))
+    ways += [plain, *own, *(replace(way, steps=n) for way in own for n in steps)]
+    return list(
+        dict.fromkeys([*ways, *yardsticks(base, reference), replace(plain, solver="ddpm", steps=DDPM_STEPS)])
+    )
+
+
+def yardsticks(base: SamplingSettings, reference: int) -> list[SamplingSettings]:
+    """Return the study's solver with ``reference`` steps, and the same with its guidance of pairs, if it has one."""
+    plain = replace(base, steps=reference, churn=0.0, guidance=1.0, pair_guidance=1.0)
+    return list(dict.fromkeys([plain, replace(plain, pair_guidance=base.pair_guidance)]))
 
 
 def draw_kept(
@@ -156,18 +164,24 @@ def pair_guided(way: str) -> str:
 
 
 def fewest_steps(curve: pd.DataFrame, solver: str, reference: str) -> int | None:
-    """Return the fewest steps of a solver whose kernel distance does not exceed the reference's interval.
+    """Return the fewest steps from which on a solver's kernel distance does not exceed the reference's interval.
 
     Args:
         curve: from :func:`measure_ways`; reference: its way, with the guidance of pairs that is asked about.
 
     Returns:
-        None if no number of steps that was tried suffices.
+        the smallest number that was tried and that suffices as all larger ones do; None if the largest does not.
     """
     limit = curve.set_index("way").loc[reference, "high"]
     tried = curve_of(curve, solver, pair_guided(reference))
-    enough = tried[(tried["kid"] <= limit) & (tried["way"] != reference)]
+    tried = tried[tried["way"] != reference].sort_values("steps", ascending=False)
+    enough = tried[(tried["kid"] <= limit).cummin()]
     return int(enough["steps"].min()) if len(enough) else None
+
+
+def stock_loop(curve: pd.DataFrame) -> pd.DataFrame:
+    """Return the row of the stock DDPM loop, the yardstick of speed; none if it is not among the ways."""
+    return curve[(curve["solver"] == "ddpm") & (curve["steps"] == DDPM_STEPS)]
 
 
 def curve_rows(study: str, system: str, curve: pd.DataFrame, references: Sequence[str]) -> list[dict]:
@@ -180,10 +194,10 @@ def curve_rows(study: str, system: str, curve: pd.DataFrame, references: Sequenc
         GroundsynthError: the curve has no DDPM loop to be compared with.
     """
     rows = []
-    loop = curve[curve["solver"] == "ddpm"]
+    loop = stock_loop(curve)
     if loop.empty:
         raise GroundsynthError("a speed-up needs the DDPM loop among the ways to sample; add it")
-    slow = loop["work"].iloc[-1]
+    slow = loop["work"].iloc[0]
     for point in curve.to_dict("records"):
         about = {"system": system, "regime": point["way"], "n": int(point["n"])}
         if point["way"] == "real":

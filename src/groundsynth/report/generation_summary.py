@@ -10,6 +10,7 @@ from groundsynth.report.tables import interval, pick
 
 COLUMNS = ["of the generator", "measured", "held against"]
 WHOLE = {"arm": "", "class_": ""}
+FEWEST_UNITS = 5  # blocks or samples below which no interval is printed
 
 
 def generation_table(metrics: pd.DataFrame, generate: dict) -> pd.DataFrame:
@@ -43,8 +44,8 @@ def _cost(metrics: pd.DataFrame) -> list[tuple[str, str, str]]:
         return []
     low, high = cost["value"].min(), cost["value"].max()
     passed = (
-        f"not inferior to it in {int(tests['value'].sum())} of {len(tests)} tests of obedience and distance at equal "
-        "total steps (one fold and one training of each, so no verdict)"
+        f"not inferior to it in {int(tests['value'].sum())} of {len(tests)} tests at equal total steps, by margins of two "
+        "points of obedience and the distance of two real sets (one fold and one training of each, so no verdict)"
     )
     return [("training one network for all uses, × one for a single use", f"{low:.2f} to {high:.2f}", passed)]
 
@@ -70,35 +71,48 @@ def _speed(metrics: pd.DataFrame, generate: dict) -> list[tuple[str, str, str]]:
     enough = pick(pairs, "fewest_steps")
     enough = enough[enough["regime"].str.startswith(f"solver={generate['solver']};within={many};command=")]
     if len(enough):
-        against += f", which {enough['value'].iloc[0]:.0f} steps are the fewest to stay within"
+        against += f"; of the numbers tried, {enough['value'].iloc[0]:.0f} is the smallest from which on it is not exceeded"
     return [("drawing faster than the stock loop of 1,000 steps", measured, against)]
 
 
 def _obedience(metrics: pd.DataFrame, generate: dict) -> list[tuple[str, str, str]]:
     name = "maps it has never seen, read off its images, × read off real chips of these maps"
-    return _unseen(metrics, generate, "mask_obedience_ratio", name, "1 is as legible as real")
+    control = {"metric": "mask_obedience_swapped", "arm": "", "words": "another chip's map"}
+    return _unseen(metrics, generate, "mask_obedience_ratio", name, "1 is as legible as real", control)
 
 
 def _variety(metrics: pd.DataFrame, generate: dict) -> list[tuple[str, str, str]]:
     name = "variety of images of one map, × that of real chips with similar maps"
-    return _unseen(metrics, generate, "diversity_ratio", name, "1 is as varied as real")
+    control = {"metric": "diversity_ratio", "arm": "other_maps", "words": "images of different maps"}
+    return _unseen(metrics, generate, "diversity_ratio", name, "1 is as varied as real", control)
 
 
 def _unseen(
-    metrics: pd.DataFrame, generate: dict, metric: str, name: str, words: str
+    metrics: pd.DataFrame, generate: dict, metric: str, name: str, words: str, control: dict
 ) -> list[tuple[str, str, str]]:
+    """Return the row of a measure of unseen maps; ``control`` names the rows that give its scale: metric, arm, words."""
     rows = _in_regime(pick(metrics, metric, **WHOLE), "command=measure-obedience")
     own = _in_regime(rows[rows["system"] == "mask"], f"guidance={generate['guidance']:g}")
     if own.empty:
         return []
     gan = rows[rows["system"] == "spade"]
-    against = words if gan.empty else f"{words}; SPADE: {_by_layouts(gan)}"
-    return [(name, _by_layouts(own), against)]
+    controls = _in_regime(
+        pick(metrics, control["metric"], arm=control["arm"], class_=""),
+        "command=measure-obedience", f"guidance={generate['guidance']:g}",
+    )  # fmt: skip
+    against = [words]
+    against += [f"{control['words']}: {_by_layouts(controls)}"] if len(controls) else []
+    against += [f"SPADE: {_by_layouts(gan)}"] if len(gan) else []
+    return [(name, _by_layouts(own), "; ".join(against))]
 
 
 def _by_layouts(rows: pd.DataFrame) -> str:
     found = rows.assign(layouts=rows["regime"].str.extract(r"layouts=(\w+)", expand=False))
-    parts = [f"{row['layouts']} blocks {interval(row, digits=2)}" for _, row in found.iterrows()]
+    parts = []
+    for _, row in found.iterrows():
+        few = pd.notna(row["n"]) and row["n"] < FEWEST_UNITS  # the range of so few values is no interval
+        value = f"{row['value']:.2f}" if few else interval(row, digits=2)
+        parts.append(f"{row['layouts']} blocks {value}" + (f" (n = {row['n']:.0f})" if few else ""))
     return ", ".join(sorted(parts, reverse=True))
 
 
@@ -113,7 +127,7 @@ def _control(metrics: pd.DataFrame, generate: dict) -> list[tuple[str, str, str]
         if any(part.empty for part in (*on.values(), other, real)):
             continue
         rows.append((
-            f"class shares asked for {words}{held}: skill (1 exact, 0 deaf)",
+            f"class shares asked for {words}{held}: skill (1 exact, 0 no better than the usual shares)",
             f"{interval(on['map'].iloc[0], digits=2)} on the map, {interval(on['label'].iloc[0], digits=2)} on the image",
             f"another sample's request, on the image: {interval(other.iloc[0], digits=2)}; the labeller's own skill on real "
             f"chips: {interval(real.iloc[0], digits=2)}",

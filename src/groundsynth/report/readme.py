@@ -9,7 +9,9 @@ import pandas as pd
 from groundsynth.artifacts import read_json, read_table
 from groundsynth.errors import GroundsynthError
 from groundsynth.report.aa_figures import part_words
+from groundsynth.report.earlier import read_note
 from groundsynth.report.generation_summary import generation_table
+from groundsynth.report.measurements import measured_folders
 from groundsynth.report.tables import (
     claim_sentence,
     counted,
@@ -47,9 +49,18 @@ def readme_block(root: Path, study: str) -> str:
     )
     claim = claim_sentence(metrics, study)
     parts = [f"**{claim}**", markdown_table(result_table(metrics)), note, label_worth(whole)]
-    parts = [part for part in parts if part]
     made = generation_table(whole, manifest["config"]["generate"])
-    return "\n\n".join([*parts, markdown_table(made)] if len(made) else parts)
+    parts += [markdown_table(made), kept_words(root)] if len(made) else []
+    return "\n\n".join(part for part in parts if part)
+
+
+def kept_words(root: Path) -> str:
+    """Return which measurements of a publication are older than itself, and what has changed since; empty if none is."""
+    notes: dict[str, list[str]] = {}
+    for measured in measured_folders(root):
+        if note := read_note(measured.path):
+            notes.setdefault(note, []).append(f"`{measured.path.relative_to(root)}`")
+    return " ".join(f"{', '.join(sorted(places))}: {note}" for note, places in sorted(notes.items()))
 
 
 def label_worth(metrics: pd.DataFrame) -> str:

@@ -23,6 +23,8 @@ from groundsynth.checks.sampling_curve import (
     name_of,
     pair_guided,
     plan_ways,
+    stock_loop,
+    yardsticks,
 )
 from groundsynth.checks.scattering import scattering_features
 from groundsynth.checks.territory import held_out_windows, read_territory
@@ -97,7 +99,7 @@ def run_sampling_curve(study: Study, wanted: Wanted, folder: Path) -> pd.DataFra
         return keep(way, seeds[:n], None if maps is None else maps[:n], device)
 
     curve, drawn = measure_ways(ways, draw, held_out, images, study.ground.kid_subsets, study.ground.seed)
-    references = [name_of(way) for way in ways if way.steps == wanted.reference and way.solver == base.solver]
+    references = [name_of(way) for way in yardsticks(base, wanted.reference)]
     rows = curve_rows(study.study, wanted.system, curve, references)
     if maps is not None:
         labeller = stage_dir(study.study, "04_label", wanted.fold) / "labeller"
@@ -120,6 +122,11 @@ def _check(wanted: Wanted) -> None:
     if wanted.guidances and wanted.system not in GIVEN_MAP:
         raise GroundsynthError(
             f"guidance needs a map to obey, and system '{wanted.system}' is given none; use system mask"
+        )
+    if wanted.system == "text":
+        raise GroundsynthError(
+            "system 'text' draws what it is asked for, and a sampling curve asks for nothing; use system joint, whose "
+            "pairs the same network draws"
         )
     if wanted.reference in wanted.steps:
         raise GroundsynthError(
@@ -172,7 +179,7 @@ def _guided_words(references: list[str]) -> str:
     if not own:
         return ""
     return (
-        f"; hollow: pairs guided by their own maps (weight {own[0].split('=')[1]}), as this study draws them, and "
+        f"; hollow: pairs guided by their own maps (weight {own[0].split('=')[1]}), as this study guides them, and "
         "between dotted lines their own yardstick of as many steps as the band's"
     )
 
@@ -185,13 +192,13 @@ def _figures(
     references: list[str],
     device: str,
 ) -> None:
-    loop = curve[curve["solver"] == "ddpm"].iloc[0]
+    loop = stock_loop(curve).iloc[0]
     save_figure(
         plot_sampling_curve(curve, references),
         folder / "sampling_curve.png",
         f"Left: kernel distance of {wanted.samples} samples of system '{wanted.system}' ({wanted.generator}) to as "
         "many held-out real chips, in scattering coefficients, by the number of times the network is asked per "
-        "sample; bars hold 95 % of random halves of the sets. Grey band: the same of "
+        "sample, guidance not counted; bars hold 95 % of random halves of the sets. Grey band: the same of "
         f"{wanted.reference} steps; dashed: real training chips{_guided_words(references)}. Right: times faster than the stock DDPM loop of "
         f"1,000 steps, which drew {loop['n']:.0f} samples; {device}, batches of {wanted.batch_size}.",
     )
