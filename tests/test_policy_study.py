@@ -77,3 +77,8 @@ def test_only_studies_of_the_same_chips_and_of_both_kinds_are_compared(root, tmp
         compare_policies(korea, single, 0, tmp_path)
     with pytest.raises(GroundsynthError, match="fold 3 was not run"):
         compare_policies(laptop, single, 3, tmp_path)
+    generate = single.generate.model_copy(update={"sampling_steps": laptop.generate.sampling_steps + 2})
+    with pytest.raises(
+        GroundsynthError, match=r"sampling_steps is 6 in 'laptop' and 8 in 'single'.*draw again"
+    ):
+        compare_policies(laptop, single.model_copy(update={"generate": generate}), 0, tmp_path)

@@ -997,6 +997,21 @@ def require_same_chips(one: Study, other: Study) -> None:
             )
 
 
+def require_same_drawing(one: Study, other: Study) -> None:
+    """Stop unless both studies draw their samples alike.
+
+    Raises:
+        GroundsynthError: which setting differs.
+    """
+    for name in ("sampling_steps", "solver", "sigma_range", "churn", "guidance", "hold_shares"):
+        mine, theirs = getattr(one.generate, name), getattr(other.generate, name)
+        if mine != theirs:
+            raise GroundsynthError(
+                f"generate.{name} is {mine} in '{one.study}' and {theirs} in '{other.study}', so their samples do not "
+                "compare; state it alike in both and draw again"
+            )
+
+
 def extend_study(values: dict[str, Any], folder: Path, children: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a study's settings with those of the study it ``extends`` filled in below them.
 

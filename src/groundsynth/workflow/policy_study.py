@@ -17,7 +17,7 @@ from groundsynth.checks.distribution import kernel_distance, standardise
 from groundsynth.checks.scattering import scattering_features
 from groundsynth.checks.territory import held_out_windows, read_territory
 from groundsynth.checks.training_cost import step_seconds
-from groundsynth.config import Study, require_same_chips
+from groundsynth.config import Study, require_same_chips, require_same_drawing
 from groundsynth.data.synthetic import read_asked, read_synthetic
 from groundsynth.errors import GroundsynthError
 from groundsynth.legend import NO_LABEL
@@ -48,7 +48,7 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
     Of system ``text``, as many samples of each kind of request count for both.
 
     Raises:
-        GroundsynthError: studies without a system in common, or of other chips.
+        GroundsynthError: studies without a system in common, of other chips, or whose samples are drawn otherwise.
     """
     systems = [s for s in single.generate.systems if s in single.generator.policies]
     systems = [s for s in systems if s in unified.generate.systems]
@@ -58,6 +58,7 @@ def compare_policies(unified: Study, single: Study, fold: int, folder: Path) -> 
             f"{', '.join(single.generator.policies)}; name a study with policy unified, then one with single ones"
         )
     require_same_chips(unified, single)
+    require_same_drawing(unified, single)
     if fold not in unified.folds:
         raise GroundsynthError(f"fold {fold} was not run; the studies have {unified.folds}")
     prepared = stage_dir(unified.study, "01_prepare_data", fold)
