@@ -314,6 +314,14 @@ def test_measurements_stay_when_a_study_of_the_same_generators_is_published_agai
     assert note.strip() in (target.parent / "README.md").read_text()
     publish_study("smoke")
     assert (target / place / "earlier.txt").read_text() == note, "the note of then, not a newer one"
+    manifest = read_json(target / "manifest.json", "")
+    manifest["config"]["generate"] |= {"sampling_steps": steps - 5, "guidance": 1.5}  # as if changed twice
+    write_json(target / "manifest.json", manifest)
+    publish_study("smoke")
+    twice = (target / place / "earlier.txt").read_text()
+    assert twice == note.replace(" changed.", ", generate.guidance (1.5, now 1.0) changed."), (
+        "as they were first"
+    )
     leave_measurement(results)
     publish_study("smoke")
     assert not (target / place / "earlier.txt").exists(), "measured again, of the study as it is"

@@ -6,15 +6,17 @@ it, each with a note that says for which commit they were made and which setting
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 from groundsynth.artifacts import atomic_path, read_json
 from groundsynth.config import Study
-from groundsynth.report.measurements import measured_folders
+from groundsynth.report.measurements import MEASUREMENTS, measured_folders
 from groundsynth.report.provenance import changed_settings
 
 NOTE = "earlier.txt"
+CHANGE = re.compile(r"([\w.]+) \((.*?), now (.*?)\)(?=, [\w.]+ \(| changed|$)")
 
 
 def keep_earlier(study: Study, root: Path, published: Path, copy: Path) -> list[Path]:
@@ -34,14 +36,15 @@ def keep_earlier(study: Study, root: Path, published: Path, copy: Path) -> list[
     if changed is None:
         return []
     fresh = {measured.path.relative_to(root) for measured in measured_folders(root)}
-    kept = [m.path.relative_to(published) for m in measured_folders(published)]
-    kept = [place for place in kept if place not in fresh]
-    for place in kept:
+    kept = {m.path.relative_to(published): m.command for m in measured_folders(published)}
+    kept = {place: command for place, command in kept.items() if place not in fresh}
+    for place, command in kept.items():
         shutil.copytree(published / place, copy / place, dirs_exist_ok=True)
-        if not (copy / place / NOTE).is_file():
-            with atomic_path(copy / place / NOTE) as temporary:
-                temporary.write_text(_words(manifest["git_commit"], changed), encoding="utf-8")
-    return kept
+        mattering = [change for change in changed if MEASUREMENTS[command].heeds(change)]
+        note = read_note(copy / place) or _words(manifest["git_commit"], [])
+        with atomic_path(copy / place / NOTE) as temporary:
+            temporary.write_text(_with_changes(note, mattering) + "\n", encoding="utf-8")
+    return list(kept)
 
 
 def other_losses(root: Path, published: Path) -> Path | None:
@@ -60,4 +63,13 @@ def read_note(folder: Path) -> str:
 
 def _words(commit: str, changed: list[str]) -> str:
     since = f"; since then {', '.join(changed)} changed" if changed else ""
-    return f"Measured with the same generator for an earlier publication of this study (commit {commit or 'unknown'}){since}.\n"
+    return f"Measured with the same generator for an earlier publication of this study (commit {commit or 'unknown'}){since}."
+
+
+def _with_changes(note: str, changed: list[str]) -> str:
+    """Return a note with further changes: of a setting that it names already, what it was then and what it is now."""
+    then_and_now = {key: (then, now) for key, then, now in CHANGE.findall(note.partition("; since then ")[2])}
+    for key, then, now in CHANGE.findall(", ".join(changed)):
+        then_and_now[key] = (then_and_now.get(key, (then,))[0], now)
+    differing = [f"{key} ({then}, now {now})" for key, (then, now) in then_and_now.items() if then != now]
+    return _words(re.findall(r"\(commit (.*?)\)", note)[0], differing)

@@ -13,11 +13,24 @@ from groundsynth.paths import results_dir
 
 
 class Measurement(NamedTuple):
-    """One command's folder in ``results/<study>``, what it asks, and which tables are published beside its numbers."""
+    """One command's folder in ``results/<study>``, what it asks, and which tables are published beside its numbers.
+
+    ``sections`` names the parts of a study that decide its numbers; all if empty.
+    """
 
     folder: str
     title: str
     tables: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+
+    def heeds(self, setting: str) -> bool:
+        """Say whether a setting, named with its section first, may decide what this command measures.
+
+        >>> aa_test = MEASUREMENTS["aa-test"]
+        >>> aa_test.heeds("generate.sampling_steps"), aa_test.heeds("benchmark.steps"), aa_test.heeds("folds")
+        (False, True, True)
+        """
+        return not self.sections or setting.replace(" ", ".").split(".")[0] in self.sections
 
 
 #: in the order of the report
@@ -39,7 +52,11 @@ MEASUREMENTS = {
     "certify-folds": Measurement("certificate", "Does the certificate hold on every group of blocks?"),
     "detect": Measurement("authenticity", "Can synthetic chips be told from real ones?"),
     "try-marks": Measurement("marks", "Are marks of origin found, and faults reported?", ("faults.csv",)),
-    "aa-test": Measurement("aa_test", "How often does the benchmark see a difference where there is none?"),
+    "aa-test": Measurement(
+        "aa_test",
+        "How often does the benchmark see a difference where there is none?",
+        sections=("data", "benchmark", "folds", "device"),
+    ),
     "human-rating": Measurement("human_rating", "What do people see?"),
     "ground-benchmark": Measurement("ground_scale", "How long does grounding take?"),
 }
