@@ -104,8 +104,12 @@ def build_parser() -> argparse.ArgumentParser:
     curve.add_argument(
         "--batch-size", type=int, default=16, help="the same for every way, so that speeds compare"
     )
-    curve.add_argument("--solvers", nargs="+", default=["dpmpp_2m", "euler", "heun"])
-    curve.add_argument("--steps", nargs="+", type=int, default=[4, 5, 6, 8, 16, 32])
+    solvers = ["dpmpp_2m", "euler", "heun"]
+    curve.add_argument("--solvers", nargs="+", default=solvers, help=f"{', '.join(solvers)} by default")
+    steps = [4, 5, 6, 8, 16, 32]
+    curve.add_argument(
+        "--steps", nargs="+", type=int, default=steps, help=f"{' '.join(map(str, steps))} by default"
+    )
     curve.add_argument("--reference", type=int, default=250, help="steps of the yardstick of quality")
     curve.add_argument(
         "--churns",

@@ -12,7 +12,7 @@ import yaml
 from groundsynth.config import Study, load_study
 
 HEADER = """\
-# The laptop study, the default: every stage on the real scene in about 40 minutes on two slow cores.
+# The laptop study, the default: every stage on the real scene in about 45 minutes on two slow cores.
 # Written by `python -m groundsynth config` from src/groundsynth/config.py. Keys with a default hold
 # it here: to change one, copy this file to config/<name>.yaml, name the study after it, and run
 # `snakemake --cores all --configfile config/<name>.yaml`. A copy may leave out any key that has a
