@@ -163,6 +163,17 @@ def test_fold_by_fold_rows_get_students_interval_with_generators_averaged_first(
     )
 
 
+def test_an_interval_over_folds_ends_where_its_measure_does():
+    rows = [row("coverage", value, arm="", regime=f"fold={f}") for f, value in enumerate((0.2, 0.9))]
+    asked = claim().test.rows.model_copy(update={"metric": "coverage", "arm": ""})
+    found = claims.measure(table(*rows), asked)
+    assert (found.value, found.low, found.high) == (pytest.approx(0.55), 0, 1), "Student's leaves 0 to 1"
+    skills = [row("share_skill", value, arm="", regime=f"fold={f}") for f, value in enumerate((0.2, 0.9))]
+    found = claims.measure(table(*skills), asked.model_copy(update={"metric": "share_skill"}))
+    assert found.high == 1
+    assert found.low == pytest.approx(0.55 - 12.7062 * 0.35), "a skill may be as low as it likes"
+
+
 def test_a_paired_difference_is_preferred_to_one_made_of_two_intervals():
     test = claim(
         test={

@@ -25,6 +25,12 @@ from groundsynth.systems import GENERATOR
 
 VERDICTS = ("reproduced", "not shown", "reversed")
 BENCHMARKS = ("07_benchmark_segmentation", "08_benchmark_captioning")
+ENDS = {  # of measures that end somewhere: shares, a correlation, and a skill of which 1 is perfect
+    "coverage": (0, 1),
+    "invalid_code_rate": (0, 1),
+    "gain_frequency_correlation": (-1, 1),
+    "share_skill": (-np.inf, 1),
+}
 LEAST_SEEDS = 3  # downstream trainings per arm that a verdict rests on
 # what a regime says of where a row is from, and not of what was done
 PLACE = re.compile(r"^((fold|folds|of_folds|generator|generators|shard|seed)=.*|" + GENERATOR + ")$")
@@ -109,7 +115,7 @@ def measure(metrics: pd.DataFrame, rows: Rows) -> Evidence | None:
     """Return what the rows say together, or None without rows.
 
     Rows pooled over folds are taken as they are. Otherwise generators are averaged within a fold, and
-    the interval is Student's over folds; a single row keeps its own interval.
+    the interval is Student's over folds, cut where the measure itself ends (``ENDS``); a single row keeps its own interval.
 
     Raises:
         GroundsynthError: rows of different numbers, which cannot be put together.
@@ -129,7 +135,11 @@ def measure(metrics: pd.DataFrame, rows: Rows) -> Evidence | None:
         return _of_row(row, **about)
     if len(found) == 1:
         return _of_row(found.iloc[0])
-    return _over_folds(found.set_index(["fold", "generator"])["value"], found["seeds"].max())
+    over = _over_folds(found.set_index(["fold", "generator"])["value"], found["seeds"].max())
+    if over.low is None:
+        return over
+    least, most = ENDS.get(rows.metric, (-np.inf, np.inf))
+    return replace(over, low=max(over.low, least), high=min(over.high, most))
 
 
 def _must_agree(found: pd.DataFrame, rows: Rows) -> None:
