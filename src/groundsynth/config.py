@@ -998,7 +998,7 @@ def require_same_chips(one: Study, other: Study) -> None:
 
 
 def require_same_drawing(one: Study, other: Study) -> None:
-    """Stop unless both studies draw their samples alike.
+    """Stop unless both studies draw their samples alike; how pairs are guided is left out, which policy unified alone reads.
 
     Raises:
         GroundsynthError: which setting differs.
