@@ -33,6 +33,19 @@ def test_the_best_mixed_arm_is_named_by_validation_alone(project):  # noqa: F811
     assert found["val_low"] < 0.1 < found["val_high"]  # blocks differ by ±0.1
 
 
+def test_more_steps_are_no_gain_of_synthetic_chips(project, monkeypatch):  # noqa: F811
+    monkeypatch.setitem(VAL, "real@4", 0.75)
+    monkeypatch.setitem(VAL, "real+mask@3*", 0.8)
+    study = study_on_validation(project)
+    found = attempts.best_on_validation(study)
+    assert found["best_arm"] == "real+joint"
+    for arm in ("real+joint", "real+mask"):
+        monkeypatch.delitem(VAL, arm)
+    found = attempts.best_on_validation(study_on_validation(project))
+    assert found["best_arm"] == "real+mask@3*"
+    assert found["val_delta"] == pytest.approx(0.05)
+
+
 def test_an_attempt_is_logged_once_and_another_setting_again(project):  # noqa: F811
     study = study_on_validation(project)
     assert attempts.log_attempt(study, "publish", True)

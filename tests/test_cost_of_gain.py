@@ -97,6 +97,34 @@ def test_a_curve_is_flat_from_the_smallest_ratio_that_holds_the_best():
     assert cost_of_gain.flat_rows("two", equal, dict.fromkeys(equal["arm"], "mask")) == []
 
 
+def more_steps() -> pd.DataFrame:
+    """``real+mask`` gains 0.02 over ``real``, of which 0.015 are its steps."""
+    fair = metric_row("two", tables.BENCHMARK, "delta_miou", 0.005, arm="real+mask", system="mask", low=-0.005, high=0.015,
+                      regime="against=real@4", n=7, seeds=2)  # fmt: skip
+    return pd.concat([metrics(), pd.DataFrame([fair], columns=list(METRIC_COLUMNS))])
+
+
+def test_what_more_steps_gain_is_not_priced_as_the_chips_doing(study):
+    own, root = study
+    found = cost_of_gain.cost_rows(own, root, more_steps())
+    row = tables.pick(found, "gain_per_1000_samples", arm="real+mask").iloc[0]
+    assert row[["value", "low", "high"]].tolist() == pytest.approx([0.01, -0.01, 0.03])
+    assert row["regime"] == "against=real@4"
+    cost_of_gain.write_costs(
+        cost_of_gain.cost_rows(own, root, metrics()), root / "09_report"
+    )  # as it once was
+    (root / tables.BENCHMARK / "fold0" / "history.csv").unlink()
+    for _ in range(2):
+        kept = cost_of_gain.cost_rows(own, root, more_steps())
+        cost_of_gain.write_costs(kept, root / "09_report")
+        again = tables.pick(kept, "gain_per_1000_samples", arm="real+mask").iloc[0]
+        assert again[["value", "low", "high", "regime"]].tolist() == pytest.approx(
+            row[["value", "low", "high", "regime"]].tolist()
+        )
+    other = tables.pick(kept, "gain_per_1000_samples", arm="synthetic:mask").iloc[0]
+    assert (other["value"], other["regime"]) == (pytest.approx(-0.02), "")
+
+
 def test_a_published_copy_keeps_the_rows_without_the_curves(study):
     own, root = study
     rows = cost_of_gain.cost_rows(own, root, metrics())

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from groundsynth.benchmark.arms import parse_arms
 from groundsynth.benchmark.counting import calibration_table, near_border
 from groundsynth.benchmark.metrics import class_precision, class_recall, rank_correlation, share_bias
-from groundsynth.benchmark.origins import changed_chips, gain_correlation
+from groundsynth.benchmark.origins import changed_chips, gain_correlation, most_promising
 
 
 def test_pixels_within_two_of_another_class_are_near_a_border():
@@ -65,8 +66,22 @@ def test_chips_are_chosen_by_how_much_they_change():
         [{"arm": arm, "split": split, "chip_id": f"c{i}", "tp": right if split == "test" else 0, "fn": 10 - right}
          for arm, values in rights.items() for i, right in enumerate(values) for split in ("test", "val")]
     )  # fmt: skip
-    change = changed_chips(counts, "real+mask", "test", most=2)
+    change = changed_chips(counts, ("real", "real+mask"), "test", most=2)
     assert change.round(2).to_dict() == {"c0": 0.4, "c3": 0.1, "c2": -0.3, "c4": -0.1}
+
+
+def test_an_arm_of_more_steps_is_promising_for_its_chips_and_not_for_its_steps():
+    scores = {"real": 0.3, "real@4": 0.5, "real+mask": 0.35, "real+mask@3*": 0.52, "real+cutmix": 0.9}
+    runs = pd.DataFrame(
+        [{"arm": arm, "val_miou": score + d} for arm, score in scores.items() for d in (-0.1, 0.1)]
+    )
+    arms = parse_arms(list(scores), ["mask"])
+    assert most_promising(runs, arms) == ("real", "real+mask")
+    assert most_promising(runs, [arm for arm in arms if arm.name != "real+mask"]) == (
+        "real@4",
+        "real+mask@3*",
+    )
+    assert most_promising(runs, arms[:2]) == ("real", "real")
 
 
 def test_bins_of_confidence_hold_every_labelled_pixel_once():

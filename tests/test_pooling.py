@@ -93,6 +93,21 @@ def test_folds_and_generators_are_pooled(project):
     assert shown.loc["real+mask", "reading"] == "above 0 in these folds"
 
 
+def test_arms_named_beforehand_are_held_against_controls_of_as_many_steps(project, monkeypatch):
+    more = {"real+cutmix": 0.58, "real+self_training@3*": 0.9, "synthetic:mask": 0.4}
+    monkeypatch.setattr("test_pooling.RATES", RATES | more)
+    for name in ("two", "again"):
+        for fold, blocks in enumerate(([0, 1], [2, 3])):
+            place = project.parent / name / tables.BENCHMARK / f"fold{fold}" / "counts.csv"
+            counts = counts_table(RATES | more, fold, blocks, seeds=3).drop(columns="fold")
+            write_table(counts, place, "counts")
+    study = load_study(find_config("two"))
+    pooled = pooling.pool_study(study, project, gathered(project), [], ["real+mask"], ["again"])
+    beside = tables.paired_table(pooled)
+    assert beside[["arm", "against"]].to_numpy().tolist() == [["real+mask", "real+cutmix"]]
+    assert beside["difference, pp"].str.startswith("+2.0").all()
+
+
 def test_without_the_counts_the_published_rows_are_read(project):
     pooled = pool(project)
     pooling.write_pooled(pooled, project / "09_report")

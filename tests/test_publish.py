@@ -360,7 +360,7 @@ def test_a_page_links_to_a_figure_that_is_saved_and_holds_any_other(results):
     assert (copy.parent / address).is_file()
 
 
-def test_only_the_laptop_study_renews_the_readme(results, tmp_path, monkeypatch):
+def test_only_the_laptop_study_is_quoted_in_the_readme(results, tmp_path, monkeypatch):
     from groundsynth.report import publish
 
     publish_study("smoke")
@@ -368,7 +368,7 @@ def test_only_the_laptop_study_renews_the_readme(results, tmp_path, monkeypatch)
     monkeypatch.setattr(publish, "README_STUDY", "smoke")
     target = publish_study("smoke")
     text = (tmp_path / "README.md").read_text()
-    assert readme.between_markers(text) == readme.readme_block(target, "smoke")
+    assert readme.between_markers(text) == readme.front_block(target.parent, "smoke")
     assert text.startswith("# t")
     assert text.endswith("after\n")
 

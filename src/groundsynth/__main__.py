@@ -66,7 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     attempt.set_defaults(command=attempt_command)
 
     claims = commands.add_parser(
-        "claims", help="hold every published study against config/claims.yaml: table, page and figure"
+        "claims",
+        help="hold every published study against config/claims.yaml and the goals: tables, figure, README",
     )
     claims.set_defaults(command=claims_command)
 
@@ -470,12 +471,13 @@ def attempt_command(arguments: argparse.Namespace) -> None:
 
 
 def claims_command(arguments: argparse.Namespace) -> None:
-    """Write ``claims.csv``, ``claims.md`` and ``claims.png`` to ``results/published``, and print the counts."""
+    """Write what quotes the published studies, claims and goals foremost, and print the counts."""
     from groundsynth.paths import project_root
-    from groundsynth.report.published_claims import counted, write_claims
+    from groundsynth.report.publish import renew_overview
+    from groundsynth.report.published_claims import counted
 
     folder = project_root() / "results" / "published"
-    print(counted(write_claims(folder)))
+    print(counted(renew_overview(folder)))
     print(folder / "claims.md")
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from groundsynth.arm_names import ALL_SYSTEMS, SELF_TRAINING, arm_parts
+from groundsynth.arm_names import ALL_SYSTEMS, SELF_TRAINING, arm_parts, is_mixed
 from groundsynth.errors import GroundsynthError
 
 REFERENCE = "real"
+CLASSICAL = ("cutmix", "copy_paste")  # recipes that lay real chips on one another
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,20 @@ def matched_steps(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
         for arm in arms
         if arm.steps in plain and arm.steps != 1 and arm is not plain[arm.steps]
     ]
+
+
+def controls(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """Return each arm of real and generated chips with every control of as many steps: what else could help as much.
+
+    Controls are classical augmentation of real chips, and hidden real chips that the labeller has labelled.
+
+    >>> arms = parse_arms(["real", "real+cutmix", "real+self_training", "real+mask", "real+mask@3*"], ["mask"])
+    >>> [(arm.name, control.name) for arm, control in controls(arms)]
+    [('real+mask', 'real+cutmix'), ('real+mask', 'real+self_training')]
+    """
+    held = [arm for arm in arms if arm.recipe in CLASSICAL or arm.system == SELF_TRAINING]
+    mixed = [arm for arm in arms if is_mixed(arm.name)]
+    return [(arm, control) for arm in mixed for control in held if control.steps == arm.steps]
 
 
 def parse_arms(names: Sequence[str], systems: Sequence[str]) -> list[Arm]:

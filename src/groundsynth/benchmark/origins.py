@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from groundsynth.arm_names import is_mixed
-from groundsynth.benchmark.arms import REFERENCE, Arm
+from groundsynth.benchmark.arms import REFERENCE, Arm, matched_steps
 from groundsynth.benchmark.differences import delta_interval
 from groundsynth.benchmark.intervals import bootstrap, interval, score_interval, seed_mean, stack_counts
 from groundsynth.benchmark.metrics import (
@@ -122,20 +122,24 @@ def panel_arms(runs: pd.DataFrame, most: int = 8) -> list[str]:
     return [REFERENCE, *score.sort_values(ascending=False, kind="stable").index[: most - 1]]
 
 
-def best_on_validation(runs: pd.DataFrame, arms: Sequence[Arm]) -> str | None:
-    """Return the mixed arm with the best mean validation score; None without a mixed arm."""
+def most_promising(runs: pd.DataFrame, arms: Sequence[Arm]) -> tuple[str, str]:
+    """Return the mixed arm that gains most on validation, after what it gains over: real chips alone, with as many steps
+    if they are among the arms. The reference twice without a mixed arm.
+    """
     score = runs.groupby("arm")["val_miou"].mean()
-    mixed = [arm.name for arm in arms if is_mixed(arm.name)]
-    return max(mixed, key=score.__getitem__) if mixed else None
+    matched = {arm.name: other.name for arm, other in matched_steps(arms)}
+    pairs = [(matched.get(arm.name, REFERENCE), arm.name) for arm in arms if is_mixed(arm.name)]
+    return max(pairs, key=lambda pair: score[pair[1]] - score[pair[0]], default=(REFERENCE, REFERENCE))
 
 
-def changed_chips(counts: pd.DataFrame, arm: str, split: str, most: int = 3) -> pd.Series:
-    """Return the chips whose pixel accuracy changes most from the reference arm to another, all seeds pooled.
+def changed_chips(counts: pd.DataFrame, pair: tuple[str, str], split: str, most: int = 3) -> pd.Series:
+    """Return the chips whose pixel accuracy changes most from one arm to another, all seeds pooled.
 
     Returns:
         difference by chip_id: the ``most`` largest gains, then as many largest losses, of different chips.
     """
-    change = chip_ranking(counts, arm, split) - chip_ranking(counts, REFERENCE, split)
+    before, after = (chip_ranking(counts, arm, split) for arm in pair)
+    change = after - before
     change = change.sort_values(ascending=False, kind="stable")
     each = min(most, len(change) // 2)
     return pd.concat([change.iloc[:each], change.iloc[len(change) - each :].iloc[::-1]])

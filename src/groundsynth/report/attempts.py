@@ -13,7 +13,8 @@ import pandas as pd
 
 from groundsynth.arm_names import is_mixed
 from groundsynth.artifacts import read_table, write_table
-from groundsynth.benchmark.cross_validation import STAGE, stack_folds
+from groundsynth.benchmark.arms import matched_steps, parse_arms
+from groundsynth.benchmark.cross_validation import REFERENCE, STAGE, stack_folds
 from groundsynth.benchmark.differences import difference, mean_score
 from groundsynth.benchmark.metrics import mean_iou
 from groundsynth.config import Study
@@ -87,12 +88,11 @@ def log_validation(study: Study, note: str) -> bool:
 def best_on_validation(study: Study) -> dict[str, object]:
     """Return how many arms there are, and the mixed one that gains most on validation, with its interval.
 
-    Without counts (another machine ran the study) the arm is empty.
+    Gains are over real chips alone with as many steps, where the study has them. Without counts (another machine ran
+    the study) the arm is empty.
     """
-    root, nothing = (
-        results_dir(study.study),
-        {"best_arm": "", "val_delta": None, "val_low": None, "val_high": None},
-    )
+    root = results_dir(study.study)
+    nothing = {"best_arm": "", "val_delta": None, "val_low": None, "val_high": None}
     if not all((root / STAGE / f"fold{fold}" / "counts.csv").is_file() for fold in study.folds):
         return {"arms": len(study.benchmark.arms), **nothing}
     counts = read_counts(root, study.folds)
@@ -100,11 +100,12 @@ def best_on_validation(study: Study) -> dict[str, object]:
     mixed = [arm for arm in arms if is_mixed(arm)]
     if not mixed:
         return {"arms": len(arms), **nothing}
+    matched = {arm.name: other.name for arm, other in matched_steps(parse_arms(arms, study.generate.systems))}
     score = partial(mean_iou, classes=shared_classes(root, study.folds))
     table = stack_folds([counts], arms, "val")
-    values, real = mean_score(table, score), arms.index("real")
-    best = max(mixed, key=lambda arm: np.nan_to_num(values[arms.index(arm)], nan=-1.0))
-    pair = table[:, [arms.index(best), real]]
+    values = dict(zip(arms, np.nan_to_num(mean_score(table, score), nan=-1.0), strict=True))
+    best = max(mixed, key=lambda arm: values[arm] - values[matched.get(arm, REFERENCE)])
+    pair = table[:, [arms.index(best), arms.index(matched.get(best, REFERENCE))]]
     delta = difference(pair, score, study.benchmark.bootstrap, "attempts")
     found = {"val_delta": delta.value, "val_low": delta.low, "val_high": delta.high}
     return {"arms": len(arms), "best_arm": best} | found

@@ -31,6 +31,7 @@ ENDS = {  # of measures that end somewhere: shares, a correlation, and a skill o
     "gain_frequency_correlation": (-1, 1),
     "share_skill": (-np.inf, 1),
 }
+LEAST_POINTS = 3  # of a curve, for one of them to be the best
 LEAST_SEEDS = 3  # downstream trainings per arm that a verdict rests on
 # what a regime says of where a row is from, and not of what was done
 PLACE = re.compile(r"^((fold|folds|of_folds|generator|generators|shard|seed)=.*|" + GENERATOR + ")$")
@@ -255,12 +256,12 @@ def mover(first: Evidence, second: Evidence) -> Evidence:
 def best_point(metrics: pd.DataFrame, rows: Rows) -> Evidence | None:
     """Return the number behind @ of the arm that is best, and the range of those not told apart from it.
 
-    Those are the points whose interval reaches the best value. None with fewer than three points.
+    Those are the points whose interval reaches the best value. None with too few points.
     """
     arms = sorted(set(select(metrics, rows)["arm"]))
     found = [(position(arm), measure(metrics, rows.model_copy(update={"arm": arm}))) for arm in arms]
     points = [(place, evidence) for place, evidence in found if place is not None]
-    if len(points) < 3:
+    if len(points) < LEAST_POINTS:
         return None
     place, best = max(points, key=lambda point: point[1].value)
     near = [x for x, e in points if x == place or e.high is None or e.high >= best.value]
@@ -455,4 +456,6 @@ def _wanted(claim: Claim) -> str:
     rows = claim.test.rows
     parts = [rows.arm or rows.system or "", rows.regime, rows.class_]
     about = ", ".join(part for part in parts if part)
+    if claim.test.statistic == "best":
+        return f"no published study has {rows.metric} of {LEAST_POINTS} arms {rows.arm}, and fewer have no best one"
     return f"no published study has measured {rows.metric}{f' ({about})' if about else ''} yet"

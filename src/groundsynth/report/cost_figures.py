@@ -48,7 +48,7 @@ def gain_cost(costs: pd.DataFrame, metrics: pd.DataFrame) -> tuple[Figure, str]:
         f"The curve of {row['system']} is flat from R = {row['value']:g} on." for _, row in flat.iterrows()
     )
     return figure, (
-        "Difference in mIoU to real chips alone, per thousand generated samples and per minute of training the "
+        "Difference in mIoU to real chips alone (with as many steps, if the study has them), per thousand generated samples and per minute of training the "
         "generator, drawing and training the segmenter (single measurements on one machine). Bars: the 95 % interval "
         f"of the difference over blocks and seeds, divided by the cost ({folds} fold{'s' if folds > 1 else ''}, "
         f"{generators} generator{'s' if generators > 1 else ''}). Hollow: synthetic only. {curve}"

@@ -14,9 +14,10 @@ import pandas as pd
 
 from groundsynth.arm_names import arm_parts
 from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_table, write_table
+from groundsynth.benchmark.arms import REFERENCE
 from groundsynth.config import Study
 from groundsynth.report.claims import position
-from groundsynth.report.tables import BENCHMARK, headline, interval, pick
+from groundsynth.report.tables import BENCHMARK, fair_differences, headline, interval, pick
 from groundsynth.systems import SYSTEMS_OF
 
 FILE = "cost_of_gain.csv"
@@ -33,7 +34,8 @@ def cost_rows(study: Study, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
     ``samples_to_real_miou`` and ``seconds_to_real_miou`` (regime ``counting=segmenter``, or ``counting=all`` with
     the generator's training and the drawing): until an arm's validation mIoU reaches the best of ``real``,
     mean over the trainings that do; ``reached_real_miou``: their share. ``gain_per_1000_samples`` and
-    ``gain_per_minute`` (all counted): difference to ``real`` in mIoU. ``flat_from_ratio``: the smallest ratio
+    ``gain_per_minute`` (all counted): difference in mIoU to ``real`` or, of an arm with more steps, to real chips alone
+    with as many (regime ``against=real@4``). ``flat_from_ratio``: the smallest ratio
     R whose interval holds the best R's difference.
 
     Args:
@@ -42,7 +44,7 @@ def cost_rows(study: Study, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
     kept, runs = root / "09_report" / FILE, _of_folds(study, root, "runs")
     history = _of_folds(study, root, "history")
     if history.empty and kept.is_file():
-        return _with_ends_of(read_table(kept, "metrics"), metrics)
+        return _with_gains_of(read_table(kept, "metrics"), metrics)
     if runs.empty:
         return pd.DataFrame(columns=list(METRIC_COLUMNS))
     systems = pick(metrics, "delta_miou").set_index("arm")["system"].to_dict()
@@ -53,17 +55,23 @@ def cost_rows(study: Study, root: Path, metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
 
 
-def _with_ends_of(costs: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return published rows whose gains have the intervals that the differences of the table have now."""
-    gains = pick(headline(metrics), "delta_miou").drop_duplicates("arm").set_index("arm")
+def _with_gains_of(costs: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return published rows with the gains, and intervals, that the table has now."""
+    plain = pick(headline(metrics), "delta_miou").drop_duplicates("arm").set_index("arm")
+    fair = fair_differences(metrics).drop_duplicates("arm").set_index("arm")
     costs = costs.copy()
-    for place, row in costs[costs["metric"].isin(PER_UNIT)].iterrows():
-        gain = gains.loc[row["arm"]] if row["arm"] in gains.index else None
-        if gain is not None and gain["value"]:
-            costs.loc[place, ["low", "high"]] = (
-                gain[["low", "high"]].to_numpy() * row["value"] / gain["value"]
-            )
+    for place, row in costs[costs["metric"].isin(PER_UNIT) & costs["arm"].isin(fair.index)].iterrows():
+        was, gain = (fair if row["regime"] else plain).loc[row["arm"]], fair.loc[row["arm"]]
+        if was["value"]:
+            found = gain[["value", "low", "high"]].to_numpy() * row["value"] / was["value"]
+            costs.loc[place, ["value", "low", "high"]] = found
+            costs.loc[place, "regime"] = _against(gain)
     return costs
+
+
+def _against(gain: pd.Series) -> str:
+    """Return the regime of what a difference is divided by; empty where it is to the arm ``real``."""
+    return "" if gain["against"] == REFERENCE else f"against={gain['against']}"
 
 
 def _of_folds(study: Study, root: Path, name: str) -> pd.DataFrame:
@@ -117,11 +125,13 @@ def first_reached(history: pd.DataFrame, arm: str) -> pd.Series:
 def _arm_rows(study: Study, cost, history: pd.DataFrame, metrics: pd.DataFrame) -> list[dict]:
     name, about = study.study, {"arm": cost.arm, "system": cost.system}
     minutes, rows = (cost.generator + cost.drawing + cost.segmenter) / 60, []
+    fair = fair_differences(metrics)
     for metric, units in zip(PER_UNIT, (cost.chips / 1000, minutes), strict=True):
-        for _, gain in pick(headline(metrics), "delta_miou", arm=cost.arm).iterrows():
+        for _, gain in fair[fair["arm"] == cost.arm].iterrows():
             if units > 0:
                 ends = {end: None if pd.isna(gain[end]) else gain[end] / units for end in ("low", "high")}
-                measured = about | {"n": int(gain["n"]), "seeds": int(gain["seeds"]), **ends}
+                number = {"n": int(gain["n"]), "seeds": int(gain["seeds"])}
+                measured = about | number | {"regime": _against(gain), **ends}
                 rows.append(metric_row(name, BENCHMARK, metric, gain["value"] / units, **measured))
     return rows if history.empty else [*_reaching_rows(study, cost, history, about), *rows]
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from groundsynth.arm_names import unfiltered
 from groundsynth.artifacts import METRIC_COLUMNS, TABLES, read_json, read_table, write_table
-from groundsynth.benchmark.arms import matched_steps, parse_arms
+from groundsynth.benchmark.arms import controls, matched_steps, parse_arms
 from groundsynth.benchmark.cross_validation import REFERENCE, STAGE, Pair, pooled_rows
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
@@ -41,7 +41,8 @@ def pool_study(
     Args:
         root: where the study's tables lie; metrics: those of its stages, gathered.
         claims: their differences are computed, too.
-        primary: arms whose difference to ``real`` was named beforehand; replicates: studies of other generators, or of
+        primary: arms whose difference to ``real`` was named beforehand, and which are held against controls of as
+            many steps; replicates: studies of other generators, or of
             other folds.
 
     Raises:
@@ -67,10 +68,10 @@ def pool_study(
     systems = dict(zip(own["arm"], own["system"], strict=True))
     filtered = metrics.loc[metrics["metric"] == "delta_miou_filter", "arm"].unique()
     pairs = [*claimed_pairs(claims), *(Pair("miou", arm, unfiltered(arm)) for arm in filtered)]
-    matched = {
-        arm.name: other.name for arm, other in matched_steps(parse_arms(list(arms), study.generate.systems))
-    }
+    parsed = parse_arms(list(arms), study.generate.systems)
+    matched = {arm.name: other.name for arm, other in matched_steps(parsed)}
     pairs += [Pair("miou", arm, other) for arm, other in matched.items()]
+    pairs += [Pair("miou", arm.name, other.name) for arm, other in controls(parsed) if arm.name in primary]
     conditions = {
         part for regime in own["regime"] for part in regime.split(";") if part.startswith("labels=")
     }

@@ -22,6 +22,8 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root, published_dir, results_dir
 from groundsynth.report.attempts import log_attempt
 from groundsynth.report.earlier import keep_earlier, other_losses, read_note
+from groundsynth.report.goals import FILE as GOALS_FILE
+from groundsynth.report.goals import write_goals
 from groundsynth.report.measurements import MEASUREMENTS, Measured, measured_folders
 from groundsynth.report.pages import (
     build_pages,
@@ -35,7 +37,7 @@ from groundsynth.report.pages import (
 from groundsynth.report.pooling import COUNTS
 from groundsynth.report.provenance import find_config, same_settings
 from groundsynth.report.published_claims import write_claims
-from groundsynth.report.readme import readme_block, replace_block
+from groundsynth.report.readme import front_block, readme_block, replace_block
 from groundsynth.report.style import read_caption
 from groundsynth.report.tables import (
     REPORT,
@@ -81,7 +83,7 @@ def publish_study(study: str) -> Path:
     with _exchanged(target) as copy:
         _fill(resolved, root, folders, copy, target)
     log_attempt(resolved, "publish", True)
-    _renew_overview(target)
+    renew_overview(target.parent)
     return target
 
 
@@ -122,7 +124,7 @@ def publish_measured(study: str) -> Path:
         metrics = renew_measured(study, read_table(copy / "metrics.csv", "metrics"), copy)
         write_table(metrics, copy / "metrics.csv", "metrics")
         _write_index(resolved, copy, of_stages(metrics))
-    _renew_overview(target)
+    renew_overview(target.parent)
     return target
 
 
@@ -154,7 +156,7 @@ def publish_report(study: str, folder: Path) -> Path:
         metrics = read_table(folder.parent / "metrics.csv", "metrics")
         write_table(add_own_run(study, metrics, place), copy / "metrics.csv", "metrics")
         _write_index(resolved, copy, of_stages(metrics))
-    _renew_overview(target)
+    renew_overview(target.parent)
     return target
 
 
@@ -170,12 +172,18 @@ def _exchanged(target: Path) -> Iterator[Path]:
         _replace(copy, target)
 
 
-def _renew_overview(target: Path) -> None:
-    """Write what quotes a published study: the claims, the gallery and, for one of them, the README."""
-    write_claims(target.parent)
-    _write_gallery(target.parent)
-    if target.name == README_STUDY:
-        renew_readme(target, target.name)
+def renew_overview(folder: Path) -> pd.DataFrame:
+    """Write what quotes published studies: claims, goals, gallery and README; return the claims (table 'published_claims').
+
+    Args:
+        folder: that of the published studies. The README quotes one of them; without it, it stays.
+    """
+    claims = write_claims(folder)
+    write_goals(folder)
+    _write_gallery(folder)
+    if (folder / README_STUDY / "manifest.json").is_file():
+        _renew_readme(folder)
+    return claims
 
 
 def require_same_settings(study: Study, target: Path) -> None:
@@ -363,10 +371,10 @@ def _replace(copy: Path, target: Path) -> None:
 # --- what is renewed beside it ---------------------------------------------------------------
 
 
-def renew_readme(published: Path, study: str) -> None:
-    """Write the result table of a published study between the markers of ``README.md``."""
+def _renew_readme(folder: Path) -> None:
+    """Write what was found between the markers of ``README.md``."""
     readme = project_root() / "README.md"
-    text = replace_block(readme.read_text(encoding="utf-8"), readme_block(published, study))
+    text = replace_block(readme.read_text(encoding="utf-8"), front_block(folder, README_STUDY))
     with atomic_path(readme) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -381,6 +389,10 @@ def _write_gallery(folder: Path) -> None:
         "[What became of the published claims](claims.md): each claim, its published number, ours with its interval, "
         "and the verdict.",
     ]
+    if (folder / GOALS_FILE).is_file():
+        parts.append(
+            f"[Were the goals met?]({GOALS_FILE}) What was hoped for before any study of several folds."
+        )
     for manifest in sorted(folder.glob("*/manifest.json")):
         study = manifest.parent
         parts += [f"## {study.name}", readme_block(study, study.name)]

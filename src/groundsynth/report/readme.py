@@ -11,6 +11,7 @@ from groundsynth.errors import GroundsynthError
 from groundsynth.report.aa_figures import part_words
 from groundsynth.report.earlier import read_note
 from groundsynth.report.generation_summary import generation_table
+from groundsynth.report.goals import goal_words, published_goals
 from groundsynth.report.measurements import measured_folders
 from groundsynth.report.tables import (
     claim_sentence,
@@ -42,15 +43,27 @@ def readme_block(root: Path, study: str) -> str:
         units += (
             f" in each of {counted(generators, 'generator')}, {folds} folds trained on overlapping ground"
         )
+    replicates = [name for name in manifest["config"]["report"].get("replicates", []) if name != study]
+    others = f" beside those of {', '.join(f'`{name}`' for name in replicates)}" if replicates else ""
     note = (
         "mIoU over the primary classes on the test blocks, as a fraction; in brackets 95 % intervals over "
         f"blocks and seeds ({units}). Study `{study}`, "
-        f"{manifest['data']['title']}, {minutes:.0f} minutes on {manifest['device']}."
+        f"{manifest['data']['title']}, {minutes:.0f} minutes on {manifest['device']}{others}."
     )
     claim = claim_sentence(metrics, study)
     parts = [f"**{claim}**", markdown_table(result_table(metrics)), note, label_worth(whole)]
     made = generation_table(whole, manifest["config"]["generate"])
     parts += [markdown_table(made), kept_words(root)] if len(made) else []
+    return "\n\n".join(part for part in parts if part)
+
+
+def front_block(folder: Path, study: str) -> str:
+    """Return what the README says between its markers: one published study, and what became of the goals.
+
+    Args:
+        folder: that of the published studies.
+    """
+    parts = [readme_block(folder / study, study), goal_words(published_goals(folder))]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -5,6 +5,7 @@ Nothing here computes a result: rows are copied from artefacts, checked, sorted 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -383,7 +384,8 @@ def reading(delta: pd.DataFrame, corrected: float | None = None, against: str = 
             return f"above {place}"
         if (delta["high"] < 0).all():
             return f"below {place}"
-    return f"no difference shown{than}"
+    alone = (delta["low"] > 0).all() or (delta["high"] < 0).all()
+    return f"no difference shown{than}" + (f" (corrected p = {corrected:.2g})" if alone else "")
 
 
 def claim_sentence(metrics: pd.DataFrame, study: str) -> str:
@@ -398,7 +400,7 @@ def claim_sentence(metrics: pd.DataFrame, study: str) -> str:
         + (")" if row["against"] == "real" else f" against {row['against']})")
         for _, row in mixed.iterrows()
     ]
-    shown = [_fair_reading(mixed, arm).partition(" against ")[0] for arm in mixed["arm"]]
+    shown = [re.split(r" against | \(", _fair_reading(mixed, arm))[0] for arm in mixed["arm"]]
     count = ", ".join(f"{shown.count(kind)} of {len(shown)} {kind}" for kind in dict.fromkeys(shown))
     verdict = "one fold, so effects and no verdict"
     if folds > 1:
@@ -418,7 +420,13 @@ def _smallest(differences: pd.DataFrame) -> str:
     found = 100 * differences["smallest"].dropna()
     if found.empty:
         return ""
-    return f"; a true difference of {found.max():.1f} points would be shown in four of five such studies"
+    least, most = f"{found.min():.1f}", f"{found.max():.1f}"
+    size = (
+        f"a true difference of {most} points"
+        if least == most
+        else f"true differences of {least} to {most} points"
+    )
+    return f"; {size}, by arm, would be shown in four of five such studies"
 
 
 def _listed(words: list[str]) -> str:
