@@ -52,6 +52,7 @@ STUDIES = (
     "nc25",
     "nc25_image",
     "nc25_unlabelled",
+    "nc50",
     "lean",
     "one_hot",
     "region",

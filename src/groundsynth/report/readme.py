@@ -86,7 +86,10 @@ def label_worth(metrics: pd.DataFrame) -> str:
     ]
     if not told:
         return ""
-    return f"What more real labels are worth here, in points of mIoU: all of them {'; '.join(told)}."
+    return (
+        f"What more real labels are worth here, in points of mIoU: all of them {'; '.join(told)}. An interval that holds 0 "
+        "does not tell the two apart: a gain of synthetic chips as large would be missed as well."
+    )
 
 
 def _whole(values: pd.Series) -> str:
