@@ -8,6 +8,7 @@ import yaml
 
 from groundsynth.config import STAGES
 from groundsynth.paths import project_root
+from groundsynth.report.publish import verify_pictures
 from groundsynth.report.readme import between_markers, front_block
 
 ROOT = project_root()
@@ -93,6 +94,13 @@ def test_the_readme_quotes_the_published_laptop_study():
         assert block == front_block(PUBLISHED.parent, "laptop").strip()
     else:
         assert not re.search(r"\d\.\d", block)
+
+
+@pytest.mark.parametrize(
+    "study", sorted(path.parent.name for path in PUBLISHED.parent.glob("*/manifest.json"))
+)
+def test_the_pages_of_a_published_study_show_their_pictures(study):
+    verify_pictures(PUBLISHED.parent / study)
 
 
 def test_no_machine_is_named():

@@ -34,6 +34,7 @@ from groundsynth.report.publish import (
     publish_report,
     publish_study,
     shrink_picture,
+    verify_pictures,
     verify_private,
 )
 from groundsynth.workflow.renew_report import renew_report
@@ -242,6 +243,8 @@ def test_a_report_made_anew_takes_the_place_of_the_published_one(results, tmp_pa
     shutil.copytree(results / "09_report", folder)
     notebook = nbformat.read(folder / "09_report.ipynb", as_version=4)
     notebook.cells.append(nbformat.v4.new_markdown_cell("Said after the correction."))
+    picture = base64.b64decode(notebook.cells[1].outputs[1]["data"]["image/png"])
+    (folder / "verdicts.png").write_bytes(picture)  # a figure that a cell shows, saved beside the notebook
     nbformat.write(notebook, folder / "09_report.ipynb")
     table = read_table(results / "metrics.csv", "metrics")
     mine = (table["metric"] == "delta_miou") & (table["arm"] == "real+mask")
@@ -250,12 +253,29 @@ def test_a_report_made_anew_takes_the_place_of_the_published_one(results, tmp_pa
     assert publish_report("smoke", folder) == target
     assert "+3.0 [+1.0, +9.0]" in (target / "09_report" / "index.html").read_text()
     assert "Said after the correction." in (target / "09_report" / "pages" / "09_report.html").read_text()
+    page = target / "09_report" / "pages" / "09_report.html"
+    assert re.findall(r'<img[^>]* src="([^"]+)"', page.read_text()) == ["../verdicts.png"]
+    assert (page.parent / "../verdicts.png").is_file()
     touched = {"09_report", "metrics.csv", "manifest.json"}
     for path, data in before.items():
         if path.relative_to(target).parts[0] not in touched:
             assert path.read_bytes() == data, path
     for link in re.findall(r'(?:href|src)="([^"]+)"', (target / "09_report" / "index.html").read_text()):
         assert (target / "09_report" / link).is_file(), link
+
+
+def test_a_page_without_its_picture_is_not_published(results, tmp_path):
+    page = tmp_path / "copy" / "09_report" / "pages" / "a.html"
+    page.parent.mkdir(parents=True)
+    page.write_text('<img alt="x" src="data:image/png;base64,AAAA"/><img src="../b.png"/>')
+    (tmp_path / "b.png").write_bytes(b"x")
+    with pytest.raises(GroundsynthError, match=r"a\.html: shows \.\./b\.png, which is not published"):
+        verify_pictures(tmp_path / "copy")
+    (page.parent.parent / "b.png").write_bytes(b"x")
+    verify_pictures(tmp_path / "copy")
+    page.write_text('<img src="../../../b.png"/>')
+    with pytest.raises(GroundsynthError, match="not published"):
+        verify_pictures(tmp_path / "copy")
 
 
 def test_a_report_is_not_made_anew_beside_the_study_itself(results):

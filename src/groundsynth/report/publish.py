@@ -147,7 +147,8 @@ def publish_report(study: str, folder: Path) -> Path:
             picture.with_suffix(".txt").unlink(missing_ok=True)
         _copy_small(folder, place, SMALL_TABLES)
         _copy_pictures(folder, place)
-        write_page(study, made, place / "pages")
+        _, page = write_page(study, made, folder / "pages")  # its figures lie beside it there as here
+        _copy_text(folder / page, place / page)
         manifest = read_json(copy / "manifest.json", f"python -m groundsynth publish {study}")
         others = [one for one in manifest["made_with"] if one["stage"] != REPORT]
         manifest["made_with"] = [*others, *made_of([made])]
@@ -168,6 +169,7 @@ def _exchanged(target: Path) -> Iterator[Path]:
         copy = Path(temporary) / target.name
         yield copy
         verify_private(copy)
+        verify_pictures(copy)
         _verify_size(copy)
         _replace(copy, target)
 
@@ -347,6 +349,23 @@ def verify_private(folder: Path, words: list[str] | None = None) -> None:
                 f"{path.relative_to(folder)}: holds '{found.group(0)}', which names the machine it was made "
                 "on; a published file must not: print relative paths in the notebook that made it"
             )
+
+
+def verify_pictures(folder: Path) -> None:
+    """Stop if a page below a folder shows a picture that is not there, or lies outside.
+
+    Raises:
+        GroundsynthError: names the first page and the picture.
+    """
+    for page in sorted(folder.rglob("*.html")):
+        text = page.read_text(encoding="utf-8")
+        for address in re.findall(r'<img[^>]* src="(?!data:)([^"]+)"', text):
+            picture = (page.parent / address).resolve()
+            if not (picture.is_file() and picture.is_relative_to(folder.resolve())):
+                raise GroundsynthError(
+                    f"{page.relative_to(folder)}: shows {address}, which is not published with it; make the pages of "
+                    "this study anew: snakemake --cores all pages"
+                )
 
 
 def _verify_size(folder: Path) -> None:

@@ -131,7 +131,7 @@ def forest(metrics: pd.DataFrame) -> Drawn:
     )
     return figure, (
         "Change of a segmenter's mIoU over the primary classes against training on real chips alone, same "
-        "augmentation and, but for arms of real@ and @…*, the same optimiser steps. Dots: mean; bars: 95 % interval (Student's) over test blocks and "
+        "augmentation and, but for arms whose names say more, the same optimiser steps. Dots: mean; bars: 95 % interval (Student's) over test blocks and "
         f"seeds (n = {_whole(rows, 'n')} blocks, {counted(_whole(rows, 'seeds'), 'seed')}). Filled: real and synthetic "
         "together; hollow: synthetic only. An interval that crosses 0 shows no difference."
     )
