@@ -61,6 +61,7 @@ STUDIES = (
     "text_shares",
     "text_shuffled",
     "zion10",
+    "zion10_try",
 )
 
 
