@@ -83,3 +83,6 @@ def test_every_study_is_counted_once_and_parts_with_the_whole(tmp_path):
     assert "in one study of several folds" in words
     assert "| whole | real+mask | +1 |" in (tmp_path / goals.FILE).read_text()
     assert goals.goal_words(goals.published_goals(tmp_path / "single")) == ""
+    without = found.assign(study="half", met=goals.OPEN)
+    assert goals.goal_words(pd.concat([found, without])) == words
+    assert goals.goal_words(without) == ""

@@ -25,7 +25,7 @@ from groundsynth.report.tables import (
 GAINS = {100: 0.01, 10: 0.03}  # mIoU that generated chips shall add, by the share of labels in per cent
 BEHIND = 0.02  # mIoU that generated chips alone may be behind real ones
 FILE = "goals.md"
-MET = "yes"
+MET, OPEN = "yes", "no verdict"
 
 HEAD = """# The goals, and what became of them
 
@@ -73,7 +73,7 @@ def _labels(shown: pd.DataFrame) -> int:
 def _gain_row(row: pd.Series, controls: pd.DataFrame, goal: float, whole: bool) -> dict[str, str]:
     failed = ""
     if not whole:
-        failed = "no verdict"
+        failed = OPEN
     elif row["value"] < goal:
         failed = "no, too small"
     elif not row["low"] > 0:
@@ -101,7 +101,7 @@ def _alone_row(row: pd.Series, whole: bool) -> dict[str, str]:
         "goal, pp": f"above −{100 * BEHIND:g}",
         "difference, pp": f"{interval(row, 100, 1, sign=True)} ({row['against']})",
         "difference to controls, pp": "–",
-        "met": met if whole else "no verdict",
+        "met": met if whole else OPEN,
     }
 
 
@@ -131,7 +131,8 @@ def published_goals(folder: Path) -> pd.DataFrame:
 
 
 def goal_words(goals: pd.DataFrame) -> str:
-    """Return how many arms met their goal; empty without any."""
+    """Return how many arms met their goal, of those with a verdict; empty without any."""
+    goals = goals[goals["met"] != OPEN] if len(goals) else goals
     if goals.empty:
         return ""
     alone, studies = goals["arm"].str.startswith("synthetic:"), goals["study"].nunique()
