@@ -3,6 +3,7 @@
 import base64
 import re
 import shutil
+from tempfile import gettempdir
 
 import nbformat
 import numpy as np
@@ -30,6 +31,7 @@ from groundsynth.report.pages import FIGURES, build_pages, list_figures, noteboo
 from groundsynth.report.pooling import COUNTS, read_counts
 from groundsynth.report.provenance import find_config
 from groundsynth.report.publish import (
+    private_words,
     publish_measured,
     publish_report,
     publish_study,
@@ -396,11 +398,14 @@ def test_only_the_laptop_study_is_quoted_in_the_readme(results, tmp_path, monkey
 def test_a_path_of_this_machine_is_cut_from_pages(results, tmp_path):
     study = load_study(find_config("smoke"))
     folder = tables.folders_of(study, results)[0]
-    make_run(folder, text=f"saved {tmp_path}/results/smoke/a.csv")
+    kernel = f"{gettempdir()}/ipykernel_31552/2611137769.py:10: UserWarning: no class is rare"
+    make_run(folder, text=f"saved {tmp_path}/results/smoke/a.csv\n{kernel}")
     target = publish_study("smoke")
     page = (target / "09_report" / "pages" / "01_prepare_data-0.html").read_text()
     assert "saved ./results/smoke/a.csv" in page
     assert str(tmp_path) not in page
+    assert ">cell:10: UserWarning: no class is rare" in page.replace("\n", ">")
+    assert f"{gettempdir()}/" in private_words()
 
 
 def test_what_names_a_machine_stops_publication(tmp_path):

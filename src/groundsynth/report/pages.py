@@ -237,7 +237,8 @@ def _repacked(saved: dict[str, str], match: re.Match) -> str:
 
 
 def scrub(text: str) -> str:
-    """Return text with the project's root and the home folder taken out of every path."""
+    """Return text with the project's root and the home folder taken out of every path, and a kernel's names of cells."""
+    text = re.sub(r"[^\s\"'<>]*/ipykernel_\d+/\d+\.py", "cell", text)
     for folder, short in ((str(project_root()), "."), (str(Path.home()), "~")):
         text = re.sub(rf"(?<![\w.~-]){re.escape(folder)}(?=[/\\\"'<\s:,;)\]]|$)", short, text)
     return text

@@ -320,6 +320,7 @@ def _packed(picture: Image.Image) -> bytes:
 def private_words() -> list[str]:
     """Return what must not appear in a published file: this machine's paths, user and host name."""
     words = [str(project_root()) + "/", str(Path.home()) + "/", f"/home/{getpass.getuser()}"]
+    words.append(f"{tempfile.gettempdir()}/")
     for name in (getpass.getuser(), platform.node()):
         if len(name) > 3 and name.lower() not in ORDINARY_NAMES:
             words.append(name)
