@@ -100,6 +100,16 @@ def matched_steps(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
     ]
 
 
+def opponents(arms: Sequence[Arm]) -> dict[str, str]:
+    """Return by arm the one it is held against: real chips alone with as many steps if they are there, else ``real``.
+
+    >>> opponents(parse_arms(["real", "real@4", "real+mask", "real+mask@3*"], ["mask"]))
+    {'real': 'real', 'real@4': 'real', 'real+mask': 'real', 'real+mask@3*': 'real@4'}
+    """
+    matched = {arm.name: other.name for arm, other in matched_steps(arms)}
+    return {arm.name: matched.get(arm.name, REFERENCE) for arm in arms}
+
+
 def controls(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
     """Return each arm of real and generated chips with every control of as many steps: what else could help as much.
 

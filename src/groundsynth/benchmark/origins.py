@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from groundsynth.arm_names import is_mixed
-from groundsynth.benchmark.arms import REFERENCE, Arm, matched_steps
+from groundsynth.benchmark.arms import REFERENCE, Arm, opponents
 from groundsynth.benchmark.differences import delta_interval
 from groundsynth.benchmark.intervals import bootstrap, interval, score_interval, seed_mean, stack_counts
 from groundsynth.benchmark.metrics import (
@@ -127,8 +127,7 @@ def most_promising(runs: pd.DataFrame, arms: Sequence[Arm]) -> tuple[str, str]:
     if they are among the arms. The reference twice without a mixed arm.
     """
     score = runs.groupby("arm")["val_miou"].mean()
-    matched = {arm.name: other.name for arm, other in matched_steps(arms)}
-    pairs = [(matched.get(arm.name, REFERENCE), arm.name) for arm in arms if is_mixed(arm.name)]
+    pairs = [(against, arm) for arm, against in opponents(arms).items() if is_mixed(arm)]
     return max(pairs, key=lambda pair: score[pair[1]] - score[pair[0]], default=(REFERENCE, REFERENCE))
 
 

@@ -13,8 +13,8 @@ import pandas as pd
 
 from groundsynth.arm_names import is_mixed
 from groundsynth.artifacts import read_table, write_table
-from groundsynth.benchmark.arms import matched_steps, parse_arms
-from groundsynth.benchmark.cross_validation import REFERENCE, STAGE, stack_folds
+from groundsynth.benchmark.arms import opponents, parse_arms
+from groundsynth.benchmark.cross_validation import STAGE, stack_folds
 from groundsynth.benchmark.differences import difference, mean_score
 from groundsynth.benchmark.metrics import mean_iou
 from groundsynth.config import Study
@@ -100,12 +100,12 @@ def best_on_validation(study: Study) -> dict[str, object]:
     mixed = [arm for arm in arms if is_mixed(arm)]
     if not mixed:
         return {"arms": len(arms), **nothing}
-    matched = {arm.name: other.name for arm, other in matched_steps(parse_arms(arms, study.generate.systems))}
+    against = opponents(parse_arms(arms, study.generate.systems))
     score = partial(mean_iou, classes=shared_classes(root, study.folds))
     table = stack_folds([counts], arms, "val")
     values = dict(zip(arms, np.nan_to_num(mean_score(table, score), nan=-1.0), strict=True))
-    best = max(mixed, key=lambda arm: values[arm] - values[matched.get(arm, REFERENCE)])
-    pair = table[:, [arms.index(best), arms.index(matched.get(best, REFERENCE))]]
+    best = max(mixed, key=lambda arm: values[arm] - values[against[arm]])
+    pair = table[:, [arms.index(best), arms.index(against[best])]]
     delta = difference(pair, score, study.benchmark.bootstrap, "attempts")
     found = {"val_delta": delta.value, "val_low": delta.low, "val_high": delta.high}
     return {"arms": len(arms), "best_arm": best} | found

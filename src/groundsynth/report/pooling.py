@@ -13,7 +13,7 @@ import pandas as pd
 
 from groundsynth.arm_names import unfiltered
 from groundsynth.artifacts import METRIC_COLUMNS, TABLES, read_json, read_table, write_table
-from groundsynth.benchmark.arms import controls, matched_steps, parse_arms
+from groundsynth.benchmark.arms import controls, opponents, parse_arms
 from groundsynth.benchmark.cross_validation import REFERENCE, STAGE, Pair, pooled_rows
 from groundsynth.config import Study, load_study
 from groundsynth.errors import GroundsynthError
@@ -42,8 +42,7 @@ def pool_study(
         root: where the study's tables lie; metrics: those of its stages, gathered.
         claims: their differences are computed, too.
         primary: arms whose difference to ``real`` was named beforehand, and which are held against controls of as
-            many steps; replicates: studies of other generators, or of
-            other folds.
+            many steps, too; replicates: studies of other generators, or of other folds.
 
     Raises:
         GroundsynthError: a replicate that is missing, was published with other settings, differs in more than the
@@ -69,15 +68,15 @@ def pool_study(
     filtered = metrics.loc[metrics["metric"] == "delta_miou_filter", "arm"].unique()
     pairs = [*claimed_pairs(claims), *(Pair("miou", arm, unfiltered(arm)) for arm in filtered)]
     parsed = parse_arms(list(arms), study.generate.systems)
-    matched = {arm.name: other.name for arm, other in matched_steps(parsed)}
-    pairs += [Pair("miou", arm, other) for arm, other in matched.items()]
+    against = opponents(parsed)
+    pairs += [Pair("miou", arm, other) for arm, other in against.items() if other != REFERENCE]
     pairs += [Pair("miou", arm.name, other.name) for arm, other in controls(parsed) if arm.name in primary]
     conditions = {
         part for regime in own["regime"] for part in regime.split(";") if part.startswith("labels=")
     }
     rows = pooled_rows(
         study.study, tables, {arm: systems[arm] for arm in arms}, _shared_by_all(parts),
-        {arm: matched.get(arm, REFERENCE) for arm in primary if arm in arms}, pairs, study.benchmark.bootstrap, ";".join(conditions), study.data.folds,
+        {arm: against[arm] for arm in primary if arm in arms}, pairs, study.benchmark.bootstrap, ";".join(conditions), study.data.folds,
     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
 

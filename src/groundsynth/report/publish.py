@@ -411,7 +411,7 @@ def _write_gallery(folder: Path) -> None:
     ]
     if (folder / GOALS_FILE).is_file():
         parts.append(
-            f"[Were the goals met?]({GOALS_FILE}) What was hoped for before any study of several folds."
+            f"[Were the goals met?]({GOALS_FILE}) What generated chips should reach, and what they did over several folds."
         )
     for manifest in sorted(folder.glob("*/manifest.json")):
         study = manifest.parent
