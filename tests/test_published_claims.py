@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from groundsynth.artifacts import METRIC_COLUMNS, metric_row, read_json, read_table, write_json, write_metrics
+from groundsynth.artifacts import (
+    METRIC_COLUMNS,
+    metric_row,
+    read_json,
+    read_table,
+    write_json,
+    write_metrics,
+    write_table,
+)
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root
@@ -460,6 +468,43 @@ def test_folds_of_another_day_count_as_if_they_had_run_together(tmp_path):
     assert evidence.value == pytest.approx(20)
     real = found.metrics[found.metrics["system"] == "real"]
     assert sorted(real["regime"]) == ["fold=0", "fold=1", "fold=2"]
+
+
+@pytest.mark.parametrize(("labelled", "verdict"), [(0.95, "reversed"), (0.64, "not shown")])
+def test_a_number_that_means_nothing_without_labels_has_no_verdict_there(tmp_path, labelled, verdict):
+    """Drawn maps hold the code of no class where training maps do: on such ground it is no fault of the bits."""
+    publish_one(tmp_path, "first", 0, [0.7, 0.8, 0.75])
+    publish_one(tmp_path, "twin", 1, [0.7, 0.8, 0.75])
+    pixels = {f"pixels_{k}": 0 for k in range(7)}
+    cells = [("train", int(100 * labelled)), ("test", 0)]
+    blocks = [
+        dict(block=i, ground=0, group=0, split=split, row=0, col=10 * i, height=10, width=10)
+        | pixels
+        | {"pixels_3": labelled_pixels}
+        for i, (split, labelled_pixels) in enumerate(cells)
+    ]
+    path = tmp_path / "first" / "01_prepare_data" / "fold0" / "blocks.csv"
+    path.parent.mkdir(parents=True)
+    write_table(pd.DataFrame(blocks), path, "blocks")
+    studies = [s._replace(of_folds=3) for s in claims.read_studies(tmp_path) if s.name == "first"]
+    assert studies[0].unlabelled == pytest.approx(1 - labelled)
+    for wanted, expected in ((claim(**CODES, labelled_ground=True), verdict), (claim(**CODES), "reversed")):
+        (found,) = claims.claims_table([wanted], studies).itertuples()
+        assert found.verdict == expected
+        assert ("36% of the training ground has no label" in found.note) == (expected == "not shown")
+
+
+def test_the_report_of_a_part_gives_no_verdict():
+    """Two folds of four with two generators: the part's own report says so, as the table of all studies does."""
+    part = load_study(project_root() / "config" / "crossval_zion_0a.yaml")
+    alone = part.model_copy(update={"report": part.report.model_copy(update={"replicates": []})})
+    verdicts = {}
+    for folds in (2, 4):
+        pooled = row("delta_miou", 0.02, 0.01, 0.03, arm="real+image", regime=f"folds={folds};generators=2")
+        (found,) = published_claims.own_claims(alone, table(pooled)).itertuples()
+        verdicts[folds] = found.verdict
+        assert ("2 of 4 folds" in found.note) == (folds == 2)
+    assert verdicts == {2: "not shown", 4: "reproduced"}
 
 
 def test_small_numbers_keep_their_digits():

@@ -123,6 +123,9 @@ class Claim(_Entry):
     unit: Literal["pp", "%", ""] = ""
     same_measure: bool = Field(True, description="false: the published number is of another measure")
     generated: bool = Field(True, description="false: no synthetic chip has a part in it")
+    labelled_ground: bool = Field(
+        False, description="true: no verdict where much of the training ground has no label"
+    )
     test: Test | None = None
     rule: Rule | None = None
     not_tested: Words | None = None

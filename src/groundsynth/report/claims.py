@@ -33,6 +33,7 @@ ENDS = {  # of measures that end somewhere: shares, a correlation, and a skill o
 }
 LEAST_POINTS = 3  # of a curve, for one of them to be the best
 LEAST_SEEDS = 3  # downstream trainings per arm that a verdict rests on
+MOST_UNLABELLED = 0.1  # of the training ground, for a claim that asks for labelled ground
 # what a regime says of where a row is from, and not of what was done
 PLACE = re.compile(r"^((fold|folds|of_folds|generator|generators|shard|seed)=.*|" + GENERATOR + ")$")
 
@@ -41,7 +42,8 @@ PLACE = re.compile(r"^((fold|folds|of_folds|generator|generators|shard|seed)=.*|
 class Evidence:
     """What one study measured of a claim, in the claim's unit; ``p`` is corrected for several comparisons.
 
-    ``of_folds`` is how many folds it takes to test every block of its scene once.
+    ``of_folds`` is how many folds it takes to test every block of its scene once, ``unlabelled`` the share of
+    the training ground without a label.
     """
 
     value: float
@@ -53,6 +55,7 @@ class Evidence:
     p: float | None = None
     about: str = ""
     of_folds: int = 0
+    unlabelled: float = 0.0
 
 
 class PublishedStudy(NamedTuple):
@@ -63,6 +66,7 @@ class PublishedStudy(NamedTuple):
     steps: int
     metrics: pd.DataFrame
     of_folds: int = 0  # that test every block once
+    unlabelled: float = 0.0  # share of the training ground
 
 
 # --- rows to evidence ------------------------------------------------------------------------
@@ -309,6 +313,11 @@ def gather_evidence(claim: Claim, metrics: pd.DataFrame) -> Evidence | None:
 def judge(claim: Claim, evidence: Evidence) -> tuple[str, str]:
     """Return the verdict and, in words, what it rests on."""
     effect = effect_words(evidence, claim.unit)
+    if claim.labelled_ground and evidence.unlabelled > MOST_UNLABELLED:
+        return (
+            "not shown",
+            f"{effect}; {evidence.unlabelled:.0%} of the training ground has no label, no verdict",
+        )
     if evidence.low is None or evidence.high is None:
         return "not shown", f"{effect} without an interval, no verdict"
     if evidence.folds < 2:
@@ -384,9 +393,20 @@ def read_studies(published: Path) -> list[PublishedStudy]:
                 config["generator"]["steps"],
                 metrics,
                 config["data"].get("folds", 0),
+                unlabelled_ground(published / name),
             )
         )
     return studies
+
+
+def unlabelled_ground(folder: Path) -> float:
+    """Return the share of a study's training ground that has no label, in [0, 1], over its folds; 0 without blocks."""
+    tables = [read_table(path, "blocks") for path in sorted(folder.glob("01_prepare_data/**/blocks.csv"))]
+    if not tables:
+        return 0.0
+    train = pd.concat([blocks[blocks["split"] == "train"] for blocks in tables])
+    labelled = train.filter(like="pixels_").to_numpy().sum()
+    return 1 - float(labelled / (train["height"] * train["width"]).sum())
 
 
 def _replicates(settings: dict[str, dict], name: str, other: str) -> bool:
@@ -420,7 +440,8 @@ def _by_scene(claim: Claim, studies: list[PublishedStudy]) -> list[dict]:
     for study in studies:
         evidence = gather_evidence(claim, study.metrics)
         if evidence is not None:
-            measured.setdefault(study.scene, []).append((study, replace(evidence, of_folds=study.of_folds)))
+            about = replace(evidence, of_folds=study.of_folds, unlabelled=study.unlabelled)
+            measured.setdefault(study.scene, []).append((study, about))
     rows = []
     for scene, held in sorted(measured.items()):
         held.sort(key=lambda pair: (_strength(*pair), pair[0].name), reverse=True)

@@ -12,7 +12,14 @@ from groundsynth.config import Study, load_study
 from groundsynth.paths import project_root
 from groundsynth.report.claim_figures import claims_forest
 from groundsynth.report.claim_list import Claim, read_claims
-from groundsynth.report.claims import VERDICTS, PublishedStudy, claims_table, read_studies, scene_name
+from groundsynth.report.claims import (
+    VERDICTS,
+    PublishedStudy,
+    claims_table,
+    read_studies,
+    scene_name,
+    unlabelled_ground,
+)
 from groundsynth.report.pooling import replicate_dir
 from groundsynth.report.provenance import find_config
 from groundsynth.report.replicated import add_replicates
@@ -92,6 +99,13 @@ def own_claims(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
         if path.is_file()
     ]
     whole = add_replicates(metrics, study.model_dump(), replicates)
-    own = PublishedStudy(study.study, scene_name(study.data.source), study.generator.steps, whole)
+    own = PublishedStudy(
+        study.study,
+        scene_name(study.data.source),
+        study.generator.steps,
+        whole,
+        study.data.folds,
+        unlabelled_ground(replicate_dir(study.study)),
+    )
     table = claims_table(listed_claims(), [own])
     return shown_table(table[table["ours"].notna()].reset_index(drop=True))
