@@ -48,7 +48,7 @@ def goal_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     shown = headline(metrics)
     folds, generators = folds_of(shown)
-    goal = GAINS.get(_labels(shown))
+    goal = GAINS.get(label_percent(shown))
     if (folds, generators) == (1, 1) or goal is None:
         return pd.DataFrame()
     fair, rivals = fair_differences(metrics), of_other_opponents(metrics)
@@ -64,7 +64,7 @@ def goal_table(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _labels(shown: pd.DataFrame) -> int:
+def label_percent(shown: pd.DataFrame) -> int:
     """Return the share of labels that a study trains on, in per cent."""
     regimes = pick(shown, "miou", stage=BENCHMARK, arm="real")["regime"]
     found = regimes.str.extract(r"(?:^|;)labels=(\d+)%", expand=False).dropna()
@@ -112,6 +112,17 @@ def published_goals(folder: Path) -> pd.DataFrame:
     Args:
         folder: that of the published studies.
     """
+    parts = []
+    for root in separate_studies(folder):
+        found = goal_table(of_stages(read_table(root / "metrics.csv", "metrics")))
+        if len(found):
+            found.insert(0, "study", root.name)
+            parts.append(found)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def separate_studies(folder: Path) -> list[Path]:
+    """Return the folders of published studies that no other published one pools, by name."""
     settings = {
         path.parent: read_json(path, "snakemake publish")["config"] for path in folder.glob("*/manifest.json")
     }
@@ -121,14 +132,7 @@ def published_goals(folder: Path) -> pd.DataFrame:
         for name in config["report"].get("replicates", [])
         if name != root.name
     }
-    parts = []
-    for root in sorted(settings):
-        if root.name not in pooled:
-            found = goal_table(of_stages(read_table(root / "metrics.csv", "metrics")))
-            if len(found):
-                found.insert(0, "study", root.name)
-                parts.append(found)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    return sorted(root for root in settings if root.name not in pooled)
 
 
 def goal_words(goals: pd.DataFrame) -> str:

@@ -13,6 +13,7 @@ from groundsynth.report.earlier import read_note
 from groundsynth.report.generation_summary import generation_table
 from groundsynth.report.goals import goal_words, published_goals
 from groundsynth.report.measurements import measured_folders
+from groundsynth.report.scenes import scene_words
 from groundsynth.report.tables import (
     claim_sentence,
     counted,
@@ -58,12 +59,12 @@ def readme_block(root: Path, study: str) -> str:
 
 
 def front_block(folder: Path, study: str) -> str:
-    """Return what the README says between its markers: one published study, and what became of the goals.
+    """Return what the README says between its markers: what every scene says, what became of the goals, and one published study.
 
     Args:
         folder: that of the published studies.
     """
-    parts = [readme_block(folder / study, study), goal_words(published_goals(folder))]
+    parts = [scene_words(folder), goal_words(published_goals(folder)), readme_block(folder / study, study)]
     return "\n\n".join(part for part in parts if part)
 
 

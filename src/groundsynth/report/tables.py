@@ -304,7 +304,7 @@ def result_table(metrics: pd.DataFrame) -> pd.DataFrame:
             row[title] = _cell(pick(metrics, name, arm=arm))
         delta = pick(metrics, "delta_miou", arm=arm)
         row["difference to real, pp"] = _cell(delta, 100, 1, sign=True)
-        row["reading"] = "reference" if arm == "real" else _fair_reading(fair, arm)
+        row["reading"] = "reference" if arm == "real" else fair_reading(fair, arm)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -353,7 +353,8 @@ def _opponent(rows: pd.DataFrame) -> pd.Series:
     return rows["regime"].str.extract(r"(?:^|;)against=([^;]*)", expand=False)
 
 
-def _fair_reading(fair: pd.DataFrame, arm: str) -> str:
+def fair_reading(fair: pd.DataFrame, arm: str) -> str:
+    """Return the :func:`reading` of an arm in :func:`fair_differences`."""
     rows = fair[fair["arm"] == arm]
     if rows.empty:
         return "no interval"
@@ -400,7 +401,7 @@ def claim_sentence(metrics: pd.DataFrame, study: str) -> str:
         + (")" if row["against"] == "real" else f" against {row['against']})")
         for _, row in mixed.iterrows()
     ]
-    shown = [re.split(r" against | \(", _fair_reading(mixed, arm))[0] for arm in mixed["arm"]]
+    shown = [re.split(r" against | \(", fair_reading(mixed, arm))[0] for arm in mixed["arm"]]
     count = ", ".join(f"{shown.count(kind)} of {len(shown)} {kind}" for kind in dict.fromkeys(shown))
     verdict = "one fold, so effects and no verdict"
     if folds > 1:
@@ -448,7 +449,7 @@ def primary_table(metrics: pd.DataFrame) -> pd.DataFrame:
                 "p": f"{row['p']:.2g}",
                 "p, corrected (Holm)": f"{row['corrected']:.2g}",
                 "would be shown, pp": f"{100 * row['smallest']:.1f}",
-                "reading": _fair_reading(fair, row["arm"]),
+                "reading": fair_reading(fair, row["arm"]),
             }
         )
     return pd.DataFrame(rows)
