@@ -12,9 +12,9 @@ def publish(tmp_path):
     def _publish(name, *more, replicates=(), **about):
         rows = [*study(**about).to_dict("records"), *more]
         write_metrics(rows, tmp_path / name / "metrics.csv")
-        write_json(
-            tmp_path / name / "manifest.json", {"config": {"report": {"replicates": list(replicates)}}}
-        )
+        config = {"report": {"replicates": list(replicates)}}
+        told = {"config": config, "data": {"title": f"scene {name}"}}
+        write_json(tmp_path / name / "manifest.json", told)
         return tmp_path
 
     return _publish
@@ -57,3 +57,4 @@ def test_words_stand_only_above_a_table(publish):
     words = scene_words(publish("hills"))
     assert words.startswith("**The same arms on every scene**")
     assert "| real+mask | **+2.0 [+1.0, +3.0]** |" in words
+    assert words.endswith("Scenes: `hills`: scene hills.")

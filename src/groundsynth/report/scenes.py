@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from groundsynth.arm_names import is_mixed
-from groundsynth.artifacts import read_table
+from groundsynth.artifacts import read_json, read_table
 from groundsynth.report.goals import label_percent, separate_studies
 from groundsynth.report.tables import (
     fair_differences,
@@ -31,13 +31,15 @@ WORDS = (
 def scene_table(folder: Path) -> pd.DataFrame:
     """Return one row per arm and one column per study that tests every block, with several generators and all labels.
 
+    ``attrs["titles"]`` has the title of each study's scene.
+
     Arms named beforehand that add generated chips to real ones, those of generated chips alone, then those without
     any; a dash where a study does not have an arm.
 
     Args:
         folder: that of the published studies.
     """
-    columns = {}
+    columns, titles = {}, {}
     for root in separate_studies(folder):
         metrics = of_stages(read_table(root / "metrics.csv", "metrics"))
         fair = fair_differences(metrics)
@@ -45,9 +47,12 @@ def scene_table(folder: Path) -> pd.DataFrame:
         parts = fair["regime"].str.contains("of_folds=").any()
         if folds > 1 and generators > 1 and not parts and label_percent(headline(metrics)) == 100:
             columns[f"`{root.name}` (n = {int(fair['n'].max())})"] = _column(fair)
+            titles[root.name] = read_json(root / "manifest.json", "snakemake publish")["data"]["title"]
     table = pd.DataFrame(columns)
     ordered = sorted(table.index, key=lambda arm: (not is_mixed(arm), not arm.startswith(ALONE), arm))
-    return table.loc[ordered].fillna("–").rename_axis("trained on").reset_index()
+    table = table.loc[ordered].fillna("–").rename_axis("trained on").reset_index()
+    table.attrs["titles"] = titles
+    return table
 
 
 def _column(fair: pd.DataFrame) -> dict[str, str]:
@@ -64,4 +69,7 @@ def _column(fair: pd.DataFrame) -> dict[str, str]:
 def scene_words(folder: Path) -> str:
     """Return the table with what it shows, for the README; empty without a study that may carry verdicts."""
     table = scene_table(folder)
-    return f"{WORDS}\n\n{markdown_table(table)}" if len(table) else ""
+    if table.empty:
+        return ""
+    titles = "; ".join(f"`{name}`: {title}" for name, title in table.attrs["titles"].items())
+    return f"{WORDS}\n\n{markdown_table(table)}\n\nScenes: {titles}."
