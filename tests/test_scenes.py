@@ -4,7 +4,7 @@ import pytest
 from test_goals import POOLED, row, study
 
 from groundsynth.artifacts import write_json, write_metrics
-from groundsynth.report.scenes import scene_table, scene_words
+from groundsynth.report.scenes import scene_studies, scene_table, scene_words
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_studies_that_may_carry_verdicts_stand_side_by_side(publish):
     publish("half", regime="folds=2;of_folds=4;generators=2")
     publish("few", regime="labels=10%;folds=4;generators=2")
     folder = publish("plain", row("delta_miou", -0.02, "real+cutmix", -0.03, -0.01))
-    table = scene_table(folder)
+    table = scene_table(scene_studies(folder))
     assert list(table) == ["trained on", "`hills` (n = 40)", "`plain` (n = 40)"]
     assert table["trained on"].tolist() == ["real+mask", "synthetic:mask", "real+cutmix"], (
         "named beforehand first"
@@ -38,7 +38,7 @@ def test_studies_that_may_carry_verdicts_stand_side_by_side(publish):
 
 
 def test_a_gain_that_correction_takes_back_is_not_bold(publish):
-    table = scene_table(publish("hills", corrected=0.11))
+    table = scene_table(scene_studies(publish("hills", corrected=0.11)))
     assert table.iloc[0, 1] == "+2.0 [+1.0, +3.0]"
 
 
@@ -48,7 +48,7 @@ def test_more_steps_are_held_against_as_many(publish):
         row("delta_miou", -0.01, "real+mask@3*", -0.02, 0.01, f"against=real@4;{POOLED}"),
         row("delta_miou_p", 0.2, "real+mask@3*", regime=f"against=real@4;{POOLED}"),
     )
-    table = scene_table(publish("hills", *steps)).set_index("trained on")
+    table = scene_table(scene_studies(publish("hills", *steps))).set_index("trained on")
     assert table.loc["real+mask@3*"].item() == "−1.0 [−2.0, +1.0] (real@4)"
 
 

@@ -22,37 +22,40 @@ from groundsynth.report.tables import (
 ALONE = "synthetic:"
 WORDS = (
     "**The same arms on every scene**, over all folds and several trainings of the generator: points of mIoU against "
-    "real chips alone with as many steps (those in brackets) or, without brackets, with the usual number; 95 % intervals. "
+    "real chips alone, with as many steps where brackets name them, else with the usual number; 95 % intervals. "
     "Bold lies above or below 0; for arms that add generated chips to real ones, which were named beforehand, after "
     "correction for their number. n: test blocks."
 )
 
 
-def scene_table(folder: Path) -> pd.DataFrame:
-    """Return one row per arm and one column per study that tests every block, with several generators and all labels.
-
-    ``attrs["titles"]`` has the title of each study's scene.
-
-    Arms named beforehand that add generated chips to real ones, those of generated chips alone, then those without
-    any; a dash where a study does not have an arm.
+def scene_studies(folder: Path) -> dict[Path, pd.DataFrame]:
+    """Return the differences of every study that tests every block, with several generators and all labels, by folder.
 
     Args:
         folder: that of the published studies.
     """
-    columns, titles = {}, {}
+    found = {}
     for root in separate_studies(folder):
         metrics = of_stages(read_table(root / "metrics.csv", "metrics"))
-        fair = fair_differences(metrics)
-        folds, generators = folds_of(headline(metrics))
+        shown, fair = headline(metrics), fair_differences(metrics)
+        folds, generators = folds_of(shown)
         parts = fair["regime"].str.contains("of_folds=").any()
-        if folds > 1 and generators > 1 and not parts and label_percent(headline(metrics)) == 100:
-            columns[f"`{root.name}` (n = {int(fair['n'].max())})"] = _column(fair)
-            titles[root.name] = read_json(root / "manifest.json", "snakemake publish")["data"]["title"]
-    table = pd.DataFrame(columns)
+        if folds > 1 and generators > 1 and not parts and label_percent(shown) == 100:
+            found[root] = fair
+    return found
+
+
+def scene_table(studies: dict[Path, pd.DataFrame]) -> pd.DataFrame:
+    """Return one row per arm and one column per study of :func:`scene_studies`.
+
+    Arms named beforehand that add generated chips to real ones, those of generated chips alone, then those without
+    any; a dash where a study does not have an arm.
+    """
+    table = pd.DataFrame(
+        {f"`{root.name}` (n = {int(fair['n'].max())})": _column(fair) for root, fair in studies.items()}
+    )
     ordered = sorted(table.index, key=lambda arm: (not is_mixed(arm), not arm.startswith(ALONE), arm))
-    table = table.loc[ordered].fillna("–").rename_axis("trained on").reset_index()
-    table.attrs["titles"] = titles
-    return table
+    return table.loc[ordered].fillna("–").rename_axis("trained on").reset_index()
 
 
 def _column(fair: pd.DataFrame) -> dict[str, str]:
@@ -68,8 +71,11 @@ def _column(fair: pd.DataFrame) -> dict[str, str]:
 
 def scene_words(folder: Path) -> str:
     """Return the table with what it shows, for the README; empty without a study that may carry verdicts."""
-    table = scene_table(folder)
-    if table.empty:
+    studies = scene_studies(folder)
+    if not studies:
         return ""
-    titles = "; ".join(f"`{name}`: {title}" for name, title in table.attrs["titles"].items())
-    return f"{WORDS}\n\n{markdown_table(table)}\n\nScenes: {titles}."
+    titles = [
+        f"`{root.name}`: {read_json(root / 'manifest.json', 'snakemake publish')['data']['title']}"
+        for root in studies
+    ]
+    return f"{WORDS}\n\n{markdown_table(scene_table(studies))}\n\nScenes: {'; '.join(titles)}."
