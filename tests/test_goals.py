@@ -53,6 +53,7 @@ def test_a_goal_is_met_with_all_it_asks_for():
         ({"corrected": 0.11}, "no, corrected p = 0.11"),
         ({"control": -0.001}, "no, not above real+self_training"),
         ({"regime": "folds=4;generators=1"}, "no verdict"),
+        ({"regime": "folds=1;generators=2"}, "no verdict"),
         ({"regime": "folds=2;of_folds=4;generators=2"}, "no verdict"),
         ({"regime": "labels=10%;folds=4;generators=2"}, "no, too small"),
         ({"regime": "labels=10%;folds=4;generators=2", "gain": 0.03}, "yes"),

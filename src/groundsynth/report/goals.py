@@ -16,6 +16,7 @@ from groundsynth.report.tables import (
     folds_of,
     headline,
     interval,
+    is_whole,
     markdown_table,
     of_other_opponents,
     of_stages,
@@ -25,6 +26,7 @@ from groundsynth.report.tables import (
 GAINS = {100: 0.01, 10: 0.03}  # mIoU that generated chips shall add, by the share of labels in per cent
 BEHIND = 0.02  # mIoU that generated chips alone may be behind real ones
 FILE = "goals.md"
+ALONE = "synthetic:"  # how arms of generated chips alone begin
 MET, OPEN = "yes", "no verdict"
 
 HEAD = f"""# The goals, and what became of them
@@ -52,14 +54,13 @@ def goal_table(metrics: pd.DataFrame) -> pd.DataFrame:
     if (folds, generators) == (1, 1) or goal is None:
         return pd.DataFrame()
     fair, rivals = fair_differences(metrics), of_other_opponents(metrics)
-    whole = generators > 1 and not fair["regime"].str.contains("of_folds=").any()
-    rows = []
+    whole, rows = is_whole(fair), []
     for _, row in fair.sort_values("arm").iterrows():
         if is_mixed(row["arm"]) and pd.notna(row["p"]):
             held = rivals[(rivals["arm"] == row["arm"]) & ~rivals["against"].map(is_mixed)]
             held = held[held["against"].str.startswith("real+")]
             rows.append(_gain_row(row, held, goal, whole))
-        elif row["arm"].startswith("synthetic:"):
+        elif row["arm"].startswith(ALONE):
             rows.append(_alone_row(row, whole))
     return pd.DataFrame(rows)
 
@@ -140,7 +141,7 @@ def goal_words(goals: pd.DataFrame) -> str:
     goals = goals[goals["met"] != OPEN] if len(goals) else goals
     if goals.empty:
         return ""
-    alone, studies = goals["arm"].str.startswith("synthetic:"), goals["study"].nunique()
+    alone, studies = goals["arm"].str.startswith(ALONE), goals["study"].nunique()
     said = []
     for rows, what in (
         (goals[~alone], "generated chips beside real ones"),

@@ -8,18 +8,17 @@ import pandas as pd
 
 from groundsynth.arm_names import is_mixed
 from groundsynth.artifacts import read_json, read_table
-from groundsynth.report.goals import label_percent, separate_studies
+from groundsynth.report.goals import ALONE, label_percent, separate_studies
 from groundsynth.report.tables import (
     fair_differences,
     fair_reading,
-    folds_of,
     headline,
     interval,
+    is_whole,
     markdown_table,
     of_stages,
 )
 
-ALONE = "synthetic:"
 WORDS = (
     "**The same arms on every scene**, over all folds and several trainings of the generator: points of mIoU against "
     "real chips alone, with as many steps where brackets name them, else with the usual number; 95 % intervals. "
@@ -37,10 +36,8 @@ def scene_studies(folder: Path) -> dict[Path, pd.DataFrame]:
     found = {}
     for root in separate_studies(folder):
         metrics = of_stages(read_table(root / "metrics.csv", "metrics"))
-        shown, fair = headline(metrics), fair_differences(metrics)
-        folds, generators = folds_of(shown)
-        parts = fair["regime"].str.contains("of_folds=").any()
-        if folds > 1 and generators > 1 and not parts and label_percent(shown) == 100:
+        fair = fair_differences(metrics)
+        if is_whole(fair) and label_percent(headline(metrics)) == 100:
             found[root] = fair
     return found
 

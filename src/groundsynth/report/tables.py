@@ -287,6 +287,17 @@ def _pooled(regime: str) -> tuple[int, int]:
     return int(tags.get("folds", 1)), int(tags.get("generators", 1))
 
 
+def leaves_folds_out(rows: pd.DataFrame) -> bool:
+    """Say whether pooled rows are of some folds of a scene alone."""
+    return bool(rows["regime"].str.contains("of_folds=").any())
+
+
+def is_whole(rows: pd.DataFrame) -> bool:
+    """Say whether rows may carry a verdict: of all folds, which are several, and of several generators."""
+    fewest = min((min(_pooled(regime)) for regime in rows["regime"]), default=1)
+    return fewest > 1 and not leaves_folds_out(rows)
+
+
 def result_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return one row per arm: scores with 95 % intervals, as text; empty if stage 07 has none.
 
@@ -375,7 +386,7 @@ def reading(delta: pd.DataFrame, corrected: float | None = None, against: str = 
     if delta.empty or delta["low"].isna().all():
         return "no interval"
     folds, generators = min(map(_pooled, delta["regime"]) if "regime" in delta else [(1, 1)])
-    parts = folds > 1 and delta["regime"].str.contains("of_folds=").any()
+    parts = folds > 1 and leaves_folds_out(delta)
     than = "" if against == "real" else f" against {against}"
     place = "0 in this fold" if folds == 1 else "0 with this generator" if generators == 1 else against
     place = "0 in these folds" if parts else place
@@ -407,7 +418,7 @@ def claim_sentence(metrics: pd.DataFrame, study: str) -> str:
     if folds > 1:
         verdict = f"{folds} folds, {generators} generators"
         verdict = verdict if generators > 1 else f"{folds} folds of one generator, so effects and no verdict"
-        if mixed["regime"].str.contains("of_folds=").any():
+        if leaves_folds_out(mixed):
             verdict = f"{folds} folds, which do not test every block, so effects and no verdict"
     verdict += _smallest(mixed)
     return (
