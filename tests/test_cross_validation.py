@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from groundsynth.benchmark import cross_validation as cv
 from groundsynth.benchmark.differences import mean_score
@@ -130,6 +131,40 @@ def test_pooled_rows_hold_scores_differences_and_corrected_p_values():
     assert set(frame.loc[frame["metric"] == "delta_miou", "n"]) == {6}
     of_class = frame[(frame["metric"] == "iou") & (frame["arm"] == "real")].set_index("class")["n"]
     assert (of_class["tree cover"], of_class["water"]) == (6, 0)  # blocks that hold the class
+
+
+def test_draws_of_the_labels_are_resampled_in_place_of_blocks():
+    """Gains of 5, 10 and 18 points in three draws: blocks and seeds within a draw agree, and add nothing."""
+    gains = np.array([0.05, 0.10, 0.18])
+    drawn = [
+        counts_table({"real": 0.5, "real+mask": 0.5 + gain}, fold, [2 * fold, 2 * fold + 1], seeds=3)
+        for fold, gain in enumerate(gains)
+    ]
+    systems, tables = {"real": "real", "real+mask": "mask"}, [pd.concat(drawn)]
+    about = ("s", tables, systems, [0], {"real+mask": "real"}, [], 4000, "labels=10%", 3)
+    rows = pd.DataFrame(cv.pooled_rows(*about, by_draw=True)).set_index(["metric", "arm", "class"])
+    found = rows.loc[("delta_miou", "real+mask", "")]
+    half = student.ppf(0.975, 2) * gains.std(ddof=1) / np.sqrt(3)
+    assert found["value"] == pytest.approx(gains.mean())
+    assert (found["low"], found["high"]) == pytest.approx(
+        (gains.mean() - half, gains.mean() + half), rel=0.05
+    )
+    assert (found["n"], found["regime"]) == (3, "labels=10%;folds=3;generators=1")
+    of_blocks = pd.DataFrame(cv.pooled_rows(*about)).set_index(["metric", "arm", "class"])
+    assert of_blocks.loc[("delta_miou", "real+mask", ""), "n"] == 6
+    narrow = of_blocks.loc[("delta_miou", "real+mask", "")]
+    assert narrow["high"] - narrow["low"] < found["high"] - found["low"]
+
+
+def test_blocks_of_a_fold_are_added_up_whatever_their_number():
+    tables = [
+        counts_table({"real": rate}, f, blocks)
+        for f, (rate, blocks) in enumerate([(0.5, [4, 0]), (0.8, [2])])
+    ]
+    table = pd.concat(tables)
+    whole = cv.add_up_folds(cv.stack_folds([table], ["real"], "test"), cv._folds_of_blocks(table))
+    assert whole[0, 0, 0, :, 0, 0].tolist() == [1000, 800]
+    assert whole[0, 0, 0, :, 0, 2].tolist() == [1000, 200]
 
 
 def test_a_primary_arm_of_more_steps_is_compared_with_real_chips_of_as_many():

@@ -57,6 +57,8 @@ def test_a_goal_is_met_with_all_it_asks_for():
         ({"regime": "folds=2;of_folds=4;generators=2"}, "no verdict"),
         ({"regime": "labels=10%;folds=4;generators=2"}, "no, too small"),
         ({"regime": "labels=10%;folds=4;generators=2", "gain": 0.03}, "yes"),
+        ({"regime": "labels=10%;folds=5;generators=1", "gain": 0.03}, "yes"),  # each draw has a generator
+        ({"regime": "labels=10%;folds=4;of_folds=5;generators=1", "gain": 0.03}, "no verdict"),
     ],
 )
 def test_what_is_missing_is_said(about, words):

@@ -10,7 +10,7 @@ from groundsynth.artifacts import metric_row, read_json, write_json, write_metri
 from groundsynth.config import load_study
 from groundsynth.errors import GroundsynthError
 from groundsynth.paths import project_root
-from groundsynth.report import pooling, tables
+from groundsynth.report import pooling, report_figures, tables
 from groundsynth.report.claim_list import Claim
 from groundsynth.report.provenance import find_config
 
@@ -91,6 +91,21 @@ def test_folds_and_generators_are_pooled(project):
     assert delta["value"].tolist() == pytest.approx([0.1])
     shown = tables.result_table(alone).set_index("trained on")
     assert shown.loc["real+mask", "reading"] == "above 0 in these folds"
+
+
+def test_folds_that_draw_their_labels_are_what_is_resampled(project):
+    config = project.parents[1] / "config" / "two.yaml"
+    config.write_text(config.read_text() + "data: {label_fraction: 0.5}\n")
+    rows = gathered(project)
+    rows["regime"] = "labels=50%;" + rows["regime"]
+    study = load_study(find_config("two"))
+    pooled = pooling.pool_study(study, project, rows, [], PRIMARY, [])
+    delta = tables.pick(pooled, "delta_miou", arm="real+mask").iloc[0]
+    assert (delta["regime"], delta["n"]) == ("labels=50%;folds=2;of_folds=6;generators=1", 2)
+    whole = pooling.add_pooled(rows, pooled)
+    assert tables.folds_of(tables.headline(whole)) == (2, 2)  # each draw has a generator of its own
+    assert tables.resampled_words(tables.headline(whole)) == "draws of the labelled blocks"
+    assert "over draws of the labelled blocks (n = 2 draws, 3 seeds)" in report_figures.forest(whole)[1]
 
 
 def test_arms_named_beforehand_are_held_against_controls_of_as_many_steps(project, monkeypatch):

@@ -1,7 +1,8 @@
 """Spatial cross-validation: the counts of every fold together, each block tested once.
 
 Intervals are those of :mod:`groundsynth.benchmark.differences`, blocks resampled over all folds. Training ground of
-folds overlaps, which no resampling of test blocks can see: intervals over folds are somewhat too narrow.
+folds overlaps, which no resampling of test blocks can see: intervals over folds are somewhat too narrow. Where every
+fold keeps the labels of some of its blocks alone, drawn anew, folds are resampled, so that intervals are over draws.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pandas as pd
 
 from groundsynth.arm_names import unfiltered
 from groundsynth.artifacts import metric_row
-from groundsynth.benchmark.differences import difference, mean_score, nested_draws, students
+from groundsynth.benchmark.differences import UNITS, difference, mean_score, nested_draws, students
 from groundsynth.benchmark.intervals import Score, interval, stack_counts
 from groundsynth.benchmark.metrics import mean_iou, mean_precision, mean_recall, rank_correlation
 from groundsynth.benchmark.scores import scores
@@ -65,6 +66,18 @@ def stack_folds(tables: Sequence[pd.DataFrame], arms: Sequence[str], split: str)
             "of them again with one version of the code"
         )
     return counts
+
+
+def add_up_folds(counts: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Return counts of whole folds in place of those of blocks.
+
+    Args:
+        counts: (generators, arms, seeds, blocks, 7, 3); folds: (blocks,) of which each is.
+
+    Returns:
+        (generators, arms, seeds, folds, 7, 3), folds in ascending order.
+    """
+    return np.stack([counts[:, :, :, folds == fold].sum(3) for fold in np.unique(folds)], 3)
 
 
 def _stack(counts: pd.DataFrame, arms: Sequence[str], split: str) -> np.ndarray:
@@ -127,6 +140,7 @@ def pool_regime(folds: int, of_folds: int, generators: int, *more: str) -> str:
 def pooled_rows(
     study: str, tables: Sequence[pd.DataFrame], systems: dict[str, str], classes: Sequence[int],
     primary: dict[str, str], pairs: Iterable[Pair], resamples: int, condition: str = "", of_folds: int = 0,
+    by_draw: bool = False,
 ) -> list[dict]:  # fmt: skip
     """Return the rows of all folds and generators together.
 
@@ -143,15 +157,21 @@ def pooled_rows(
             as many steps.
         condition: what holds for the whole study, such as ``labels=10%``.
         of_folds: how many folds it takes to test every block once; fewer give no verdict.
+        by_draw: every fold has a draw of labelled blocks of its own: folds, not blocks, are resampled, and are ``n``.
     """
     arms, folds = list(systems), tables[0]["fold"].nunique()
-    counts = stack_folds(tables, arms, "test")
+    counts, units = stack_folds(tables, arms, "test"), UNITS
+    if by_draw:
+        counts, units = add_up_folds(counts, _folds_of_blocks(tables[0])), ("blocks",)
     row = partial(_row, study, systems, seeds=counts.shape[2], n=counts.shape[3])
     regime = partial(pool_regime, folds, of_folds, len(tables), condition)
     draws, values, rows, informed = {}, {}, [], _blocks_with(counts)
     for (metric, class_), score in pooled_scores(classes).items():
         key = metric, class_
-        values[key], draws[key] = mean_score(counts, score), nested_draws(counts, score, resamples, STAGE)
+        values[key], draws[key] = (
+            mean_score(counts, score),
+            nested_draws(counts, score, resamples, STAGE, drawn=units),
+        )
         ends = [interval(draw) for draw in draws[key]]
         n = informed.get(class_, counts.shape[3])
         rows += [
@@ -168,7 +188,7 @@ def pooled_rows(
         if key not in draws:
             continue
         score, n = pooled_scores(classes)[key], informed.get(pair.class_, counts.shape[3])
-        found = difference(counts[:, [first, second]], score, resamples, STAGE, informed=n)
+        found = difference(counts[:, [first, second]], score, resamples, STAGE, informed=n, units=units)
         of_filter = pair.metric == "miou" and pair.against == unfiltered(pair.arm)
         where = regime("" if of_filter or pair.against == REFERENCE else f"against={pair.against}")
         name = "delta_miou_filter" if of_filter else f"delta_{pair.metric}"
@@ -183,9 +203,15 @@ def pooled_rows(
         rows += [row(metric, arm, p, (None, None), places[arm]) for arm, p in found.items()]
     for arm in arms:
         if arm != REFERENCE:
-            found = gain_correlation(counts[:, [arms.index(arm), arms.index(REFERENCE)]], resamples)
+            found = gain_correlation(counts[:, [arms.index(arm), arms.index(REFERENCE)]], resamples, units)
             rows.append(row("gain_frequency_correlation", arm, found[0], found[1:], regime()))
     return rows + _other_splits(study, tables, systems, classes, resamples, regime)
+
+
+def _folds_of_blocks(counts: pd.DataFrame) -> np.ndarray:
+    """Return the fold of each block that :func:`stack_folds` stacks of the test split, in its order."""
+    tested = counts.loc[counts["split"] == "test", ["fold", "block"]].drop_duplicates()
+    return np.sort(tested["fold"].to_numpy())
 
 
 def _blocks_with(counts: np.ndarray) -> dict[str, int]:
@@ -194,13 +220,16 @@ def _blocks_with(counts: np.ndarray) -> dict[str, int]:
     return dict(zip(CLASSES, held.tolist(), strict=True))
 
 
-def gain_correlation(counts: np.ndarray, resamples: int) -> tuple[float, float | None, float | None]:
+def gain_correlation(
+    counts: np.ndarray, resamples: int, units: tuple[str, ...] = UNITS
+) -> tuple[float, float | None, float | None]:
     """Return the rank correlation, over classes, of an arm's gain in IoU with the class's share of the ground.
 
     With the ends of its interval, Student's as of differences, within −1 and 1.
 
     Args:
         counts: (generators, 2, seeds, blocks, 7, 3) of the arm and of the reference.
+        units: what is resampled, see :func:`groundsynth.benchmark.differences.difference`.
     """
     pixels = counts[0, 0, 0].sum(0)[:, [0, 2]].sum(1)  # (7,) labelled
     iou = [partial(mean_iou, classes=[k]) for k in range(len(CLASSES))]
@@ -210,10 +239,9 @@ def gain_correlation(counts: np.ndarray, resamples: int) -> tuple[float, float |
         return rank_correlation(np.stack([first - second for first, second in found], -1), pixels)
 
     values = np.stack([mean_score(counts, score) for score in iou], -1)  # (2, 7)
-    generators, _, seeds, blocks = counts.shape[:4]
-    found = students(
-        float(rank_correlation(values[0] - values[1], pixels)), draws, (blocks, generators, seeds)
-    )
+    number = dict(zip(("generators", "arms", "seeds", "blocks"), counts.shape, strict=False))
+    value = float(rank_correlation(values[0] - values[1], pixels))
+    found = students(value, draws, {name: number[name] for name in units})
     ends = [None if end is None else float(np.clip(end, -1, 1)) for end in (found.low, found.high)]
     return found.value, *ends
 

@@ -4,7 +4,9 @@ Both arms are judged on the same blocks. What blocks, trainings of the generator
 spread of the paired difference is found by resampling all three, crossed: a training on real chips alone is the same
 run beside every generator, so a second generator tells nothing new of it. Of n units n - 1 are drawn, which makes the
 spread right for few of them (Rao and Wu 1988). The interval is Student's, with the degrees of freedom that so few
-blocks, generators and seeds leave (Satterthwaite 1946). Percentiles of three resampled seeds are too narrow: where
+blocks, generators and seeds leave (Satterthwaite 1946). Where every fold has a draw of labels of its own, with a
+generator and trainings of its own, these differ together: folds take the place of blocks, and they alone are resampled
+(Cameron and Miller 2015). Percentiles of three resampled seeds are too narrow: where
 trainings differ more than blocks they raise false alarms in about a quarter of A/A comparisons. Variation of several
 of the three together is counted with each: too careful rather than too bold.
 """
@@ -81,8 +83,9 @@ class Difference(NamedTuple):
 
 
 def difference(
-    counts: np.ndarray, score: Score, resamples: int, *names: object, informed: int | None = None
-) -> Difference:
+    counts: np.ndarray, score: Score, resamples: int, *names: object, informed: int | None = None,
+    units: tuple[str, ...] = UNITS,
+) -> Difference:  # fmt: skip
     """Return the first arm's score less the second's, with Student's interval from the paired resamples' spread.
 
     Degrees of freedom are Satterthwaite's, of what blocks, generators and seeds add to the spread.
@@ -91,6 +94,7 @@ def difference(
         counts: (generators, 2, seeds, blocks, 7, 3).
         informed: how many of the blocks say anything of this score, such as those that hold a class; all of them if
             left out. Fewer than two have no interval.
+        units: what is resampled, blocks among them.
     """
     values = mean_score(counts, score)
     generators, _, seeds, blocks = counts.shape[:4]
@@ -99,28 +103,26 @@ def difference(
         first, second = nested_draws(counts, score, resamples, *names, drawn=drawn)
         return first - second
 
-    number = (blocks if informed is None else informed, generators, seeds)
-    return students(float(values[0] - values[1]), draws, number)
+    number = {"blocks": blocks if informed is None else informed, "generators": generators, "seeds": seeds}
+    return students(float(values[0] - values[1]), draws, {name: number[name] for name in units})
 
 
 def students(
-    value: float, draws: Callable[[tuple[str, ...]], np.ndarray], number: tuple[int, int, int]
+    value: float, draws: Callable[[tuple[str, ...]], np.ndarray], number: dict[str, int]
 ) -> Difference:
     """Return Student's interval of a value from its spread over resamples.
 
     Args:
         draws: the value in every resample of the units it is given (see ``UNITS``).
-        number: of units of each kind. Fewer than two blocks have no interval.
+        number: of units of each kind that is resampled. Fewer than two blocks have no interval.
     """
-    whole = _spread(draws(UNITS))
-    if number[0] < 2 or not np.isfinite(whole):
+    whole = _spread(draws(tuple(number)))
+    if number["blocks"] < 2 or not np.isfinite(whole):
         return Difference(value, None, None, 1.0, np.nan)
     error = np.sqrt(whole)
     if error == 0:
         return Difference(value, value, value, 1.0 if value == 0 else 0.0, 0.0)
-    parts = [
-        (_spread(draws((name,))), units - 1) for name, units in zip(UNITS, number, strict=True) if units > 1
-    ]
+    parts = [(_spread(draws((name,))), units - 1) for name, units in number.items() if units > 1]
     squares = sum(part**2 / free for part, free in parts)
     freedom = sum(part for part, _ in parts) ** 2 / squares if squares else np.inf
     half = student.ppf(1 - LEVEL / 2, freedom) * error

@@ -36,7 +36,8 @@ all of them; how it is computed was written down when two of them were known, an
 generated chips a segmenter gains {100 * GAINS[100]:g} point of mIoU with all labels, or {100 * GAINS[10]:g} with a tenth of them, at
 equal steps; the interval of the gain, corrected for the comparisons named beforehand, lies above 0, and so do those of
 the differences to classical augmentation and to self-training; and with generated chips alone it is at most
-{100 * BEHIND:g} points behind real ones, by its whole interval. Only all folds and several trainings of the generator can meet a goal."""
+{100 * BEHIND:g} points behind real ones, by its whole interval. Only all folds and several trainings of the generator can meet a goal. With a part of the labels
+every fold has a draw of them and a generator of its own, and intervals are over these draws."""
 
 
 def goal_table(metrics: pd.DataFrame) -> pd.DataFrame:

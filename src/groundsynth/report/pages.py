@@ -35,10 +35,13 @@ from groundsynth.report.tables import (
     add_own_run,
     claim_sentence,
     folders_of,
+    folds_of,
+    headline,
     interval,
     minutes_table,
     of_stages,
     read_run,
+    resampled_words,
     result_table,
 )
 
@@ -263,14 +266,15 @@ def render_index(
         metrics_href: address of the one table of numbers, relative to the index.
     """
     minutes = minutes_table(study, metrics)
-    peak, results = minutes["peak_rss_mb"].max(), result_table(metrics)
+    peak, results, shown = minutes["peak_rss_mb"].max(), result_table(metrics), headline(metrics)
     made = manifest.get("made_with") or [{"stage": "", **manifest}]  # older manifests have one for all
     return scrub(
         _render(
             "index.html.j2",
             manifest=manifest,
             claim=claim_sentence(metrics, study.study),
-            folds=len(study.folds),
+            folds=max(len(study.folds), folds_of(shown)[0]),
+            over=resampled_words(shown),
             result=results,
             words=glossary(results, manifest["data"].get("primary_classes", [])),
             config_hash=by_stage(made, "config_hash"),

@@ -77,6 +77,7 @@ def pool_study(
     rows = pooled_rows(
         study.study, tables, {arm: systems[arm] for arm in arms}, _shared_by_all(parts),
         {arm: against[arm] for arm in primary if arm in arms}, pairs, study.benchmark.bootstrap, ";".join(conditions), study.data.folds,
+        by_draw=study.data.label_fraction < 1,
     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
 

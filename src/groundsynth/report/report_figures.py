@@ -26,7 +26,15 @@ from groundsynth.report.style import (
     spread_out,
     system_colour,
 )
-from groundsynth.report.tables import counted, headline, interval, order_arms, pick
+from groundsynth.report.tables import (
+    counted,
+    headline,
+    interval,
+    order_arms,
+    pick,
+    resampled,
+    resampled_words,
+)
 from groundsynth.seeds import rng
 from groundsynth.systems import drawn_pairs
 
@@ -111,6 +119,7 @@ def forest(metrics: pd.DataFrame) -> Drawn:
     """Difference in mIoU of every arm against real chips alone, in percentage points."""
     rows = _in_order(_need(pick(headline(metrics), "delta_miou"), "delta_miou", "07_benchmark_segmentation"))
     rows = rows[rows["arm"] != "real"].iloc[::-1].reset_index(drop=True)
+    number = counted(_whole(rows, "n"), resampled(rows))
     figure, axes = plt.subplots(figsize=(8.6, 1.2 + 0.46 * len(rows)))
     axes.axvline(0, color="#333", linewidth=1)
     for place, row in rows.iterrows():
@@ -131,8 +140,8 @@ def forest(metrics: pd.DataFrame) -> Drawn:
     )
     return figure, (
         "Change of a segmenter's mIoU over the primary classes against training on real chips alone, same "
-        "augmentation and, but for arms whose names say more, the same optimiser steps. Dots: mean; bars: 95 % interval (Student's) over test blocks and "
-        f"seeds (n = {_whole(rows, 'n')} blocks, {counted(_whole(rows, 'seeds'), 'seed')}). Filled: real and synthetic "
+        "augmentation and, but for arms whose names say more, the same optimiser steps. Dots: mean; bars: 95 % interval (Student's) "
+        f"over {resampled_words(rows)} (n = {number}, {counted(_whole(rows, 'seeds'), 'seed')}). Filled: real and synthetic "
         "together; hollow: synthetic only. An interval that crosses 0 shows no difference."
     )
 
@@ -162,11 +171,12 @@ def iou_by_class(metrics: pd.DataFrame) -> Drawn:
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     absent = [name for name in share.index if name not in order]
     pooled = rows["regime"].str.contains("folds=").any()  # over blocks, and n counts them
-    unit = "test blocks of all folds" if pooled else "labelled test pixels"
+    units = {"block": "test blocks of all folds", "draw": "draws of the labels, each in a fold of its own"}
+    unit = units[resampled(rows)] if pooled else "labelled test pixels"
     return figure, (
         "Intersection over union per class and arm; below each class its share of the labelled training pixels "
-        f"and n, its {unit}. Bars: 95 % bootstrap intervals over test blocks and "
-        f"{counted(_whole(rows, 'seeds'), 'seed')} where measured. Squares: real chips only; hollow: synthetic only. "
+        f"and n, its {unit}. Bars: 95 % bootstrap intervals over {resampled_words(rows)} ("
+        f"{counted(_whole(rows, 'seeds'), 'seed')}) where measured. Squares: real chips only; hollow: synthetic only. "
         f"{('Not in the test blocks: ' + ', '.join(absent) + '.') if absent else ''}"
         f"{f' {len(arms)} of {len(every)} arms; the others are in metrics.csv.' if arms != every else ''}"
     )

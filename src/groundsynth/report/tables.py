@@ -282,9 +282,30 @@ def folds_of(metrics: pd.DataFrame) -> tuple[int, int]:
 
 
 def _pooled(regime: str) -> tuple[int, int]:
-    """Return folds and generators of a row: ``folds=6;generators=2`` is (6, 2), anything else (1, 1)."""
+    """Return folds and trainings of the generator that a row's interval is over.
+
+    Where folds are draws of the labels, and resampled as such, each has generators of its own.
+
+    >>> _pooled("folds=6;generators=2"), _pooled("fold=0"), _pooled("labels=10%;folds=5;generators=1")
+    ((6, 2), (1, 1), (5, 5))
+    """
     tags = dict(part.split("=", 1) for part in regime.split(";") if "=" in part)
-    return int(tags.get("folds", 1)), int(tags.get("generators", 1))
+    folds, generators = int(tags.get("folds", 1)), int(tags.get("generators", 1))
+    return folds, generators * (folds if is_drawn(regime) else 1)
+
+
+def is_drawn(regime: str) -> bool:
+    """Say whether a row is of several folds that are draws of the labels, which its interval is over.
+
+    >>> is_drawn("labels=10%;folds=5;generators=1"), is_drawn("labels=10%"), is_drawn("folds=5;generators=1")
+    (True, False, False)
+    """
+    return "labels=" in regime and "folds=" in regime
+
+
+def resampled(rows: pd.DataFrame) -> str:
+    """Return what intervals of a :func:`headline` are over, and n counts: ``draw`` of the labels, or ``block``."""
+    return "draw" if rows["regime"].map(is_drawn).any() else "block"
 
 
 def leaves_folds_out(rows: pd.DataFrame) -> bool:
@@ -292,8 +313,16 @@ def leaves_folds_out(rows: pd.DataFrame) -> bool:
     return bool(rows["regime"].str.contains("of_folds=").any())
 
 
+def resampled_words(rows: pd.DataFrame) -> str:
+    """Return what intervals of a :func:`headline` are over, in words."""
+    return {"block": "test blocks and seeds", "draw": "draws of the labelled blocks"}[resampled(rows)]
+
+
 def is_whole(rows: pd.DataFrame) -> bool:
-    """Say whether rows may carry a verdict: of all folds, which are several, and of several generators."""
+    """Say whether rows may carry a verdict: of all folds, which are several, and of several generators.
+
+    Draws of the labels are folds of which each has a generator of its own.
+    """
     fewest = min((min(_pooled(regime)) for regime in rows["regime"]), default=1)
     return fewest > 1 and not leaves_folds_out(rows)
 
