@@ -307,6 +307,15 @@ def test_of_a_scenes_studies_the_best_founded_speaks_and_scenes_stay_apart():
     assert "measured in weak, too" in found.loc["a scene", "note"]
 
 
+def test_a_study_of_a_part_of_the_labels_never_speaks_for_one_of_all_of_them():
+    whole = study(row(value=0.01, low=-0.01, high=0.03, regime=POOLED), name="whole")
+    tenth = study(row(value=0.3, low=0.2, high=0.4, regime="folds=9;generators=9"), name="tenth")
+    found = claims.claims_table([claim()], [tenth._replace(labels=0.1), whole])
+    assert found["note"].tolist()[0].startswith("study whole:")
+    assert "measured in tenth, too" in found["note"].tolist()[0]
+    assert found["ours"].tolist() == pytest.approx([1])
+
+
 # --- the file, and what is written -----------------------------------------------------------
 
 

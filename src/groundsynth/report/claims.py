@@ -67,6 +67,7 @@ class PublishedStudy(NamedTuple):
     metrics: pd.DataFrame
     of_folds: int = 0  # that test every block once
     unlabelled: float = 0.0  # share of the training ground
+    labels: float = 1.0  # share of the training blocks that keep theirs
 
 
 # --- rows to evidence ------------------------------------------------------------------------
@@ -394,6 +395,7 @@ def read_studies(published: Path) -> list[PublishedStudy]:
                 metrics,
                 config["data"].get("folds", 0),
                 unlabelled_ground(published / name),
+                config["data"].get("label_fraction", 1.0),
             )
         )
     return studies
@@ -425,8 +427,8 @@ def scene_name(source: str | list[str]) -> str:
 def claims_table(claims: Iterable[Claim], studies: list[PublishedStudy]) -> pd.DataFrame:
     """Return one row per claim and scene (table 'published_claims'); a claim without evidence has one row.
 
-    Of several studies of a scene the one with the most folds speaks, then the one with the most
-    generators, training seeds and generator steps: never by what it found. The others are named.
+    Of several studies of a scene the one with the largest share of the labels speaks, then the one with the most
+    folds, generators, training seeds and generator steps: never by what it found. The others are named.
     """
     rows = []
     for claim in claims:
@@ -455,7 +457,14 @@ def _by_scene(claim: Claim, studies: list[PublishedStudy]) -> list[dict]:
 
 
 def _strength(study: PublishedStudy, evidence: Evidence) -> tuple:
-    return evidence.folds, evidence.generators, evidence.low is not None, evidence.seeds or 0, study.steps
+    return (
+        study.labels,
+        evidence.folds,
+        evidence.generators,
+        evidence.low is not None,
+        evidence.seeds or 0,
+        study.steps,
+    )
 
 
 def _row(claim: Claim, evidence: Evidence | None, verdict: str, scene: str, note: str) -> dict:

@@ -38,7 +38,7 @@ that do not test every block, or, where synthetic chips have a part, on one gene
 with its interval and no verdict. Comparisons named beforehand are corrected for their number; of others the note says
 that they are not.
 Folds are trained on overlapping ground, so intervals over folds are somewhat too narrow. Of several studies of a
-scene, the one with most folds, generators, seeds and steps speaks, whatever it found."""
+scene, the one with most labels, folds, generators, seeds and steps speaks, whatever it found."""
 
 
 def listed_claims() -> list[Claim]:
@@ -106,6 +106,7 @@ def own_claims(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
         whole,
         study.data.folds,
         unlabelled_ground(replicate_dir(study.study)),
+        study.data.label_fraction,
     )
     table = claims_table(listed_claims(), [own])
     return shown_table(table[table["ours"].notna()].reset_index(drop=True))
