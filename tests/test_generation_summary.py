@@ -74,7 +74,32 @@ def test_the_worth_of_labels_is_told_where_it_was_measured():
     assert told.count("+1.1 [−8.9, +11.1]") == 2
     assert "over half of them (real@4, 7 blocks, 12 seeds); +1.1" in told
     assert "over 10 % of them" in told
+    assert "seeds show it" not in told
     assert label_worth(measured()) == ""
+
+
+def test_how_often_few_seeds_show_the_worth_of_labels_is_told_of_the_same_run():
+    def planted(run, difference, rate):
+        about = {"arm": "real@4", "seeds": 12, "n": 7}
+        yield row(
+            "07_benchmark_segmentation",
+            "planted_difference",
+            difference,
+            f"against=real@4:half;interval=study;command=aa-test{run}",
+            **about,
+        )
+        for group, kind, value in ((3, "study", rate), (6, "study", 0.9), (3, "t", 0.8)):
+            yield row(
+                "07_benchmark_segmentation",
+                "planted_detection_rate",
+                value,
+                f"interval={kind};group={group};command=aa-test{run}",
+                **about | {"arm": "real@4:half"},
+            )
+
+    told = label_worth(pd.DataFrame([*planted("", 0.01, 0.02), *planted(";run=folds01", 0.02, 0.25)]))
+    assert "12 seeds; 3 seeds show it in 2 % of comparisons); +2.0" in told
+    assert told.count("show it in 25 % of comparisons)") == 1
 
 
 def test_every_number_stands_beside_what_it_is_held_against():

@@ -24,6 +24,7 @@ from groundsynth.seeds import rng
 
 STAGE = "07_benchmark_segmentation"
 HALF = 0.5
+SIZES = (3, 6)  # seeds per group; the first is what studies have
 LEAST_RUNS, LEAST_COMPARISONS, LEAST_HALF = 12, 200, 6
 KINDS = ("study", "percentile", "t")
 

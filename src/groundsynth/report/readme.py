@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from groundsynth.artifacts import read_json, read_table
+from groundsynth.benchmark.false_alarms import SIZES
 from groundsynth.errors import GroundsynthError
 from groundsynth.report.aa_figures import part_words
 from groundsynth.report.earlier import read_note
@@ -82,7 +83,8 @@ def label_worth(metrics: pd.DataFrame) -> str:
     rows = pick(metrics, "planted_difference")
     rows = rows[rows["regime"].str.contains("interval=study(?:;|$)")]
     told = [
-        f"{interval(row, 100, 1, sign=True)} over {part_words(row)} of them ({row['arm']}, {int(row['n'])} blocks, {int(row['seeds'])} seeds)"
+        f"{interval(row, 100, 1, sign=True)} over {part_words(row)} of them ({row['arm']}, {int(row['n'])} blocks, "
+        f"{int(row['seeds'])} seeds{_shown_by_few(metrics, row)})"
         for _, row in rows.iterrows()
     ]
     if not told:
@@ -90,6 +92,20 @@ def label_worth(metrics: pd.DataFrame) -> str:
     return (
         f"What more real labels are worth here, in points of mIoU: all of them {'; '.join(told)}. An interval that holds 0 "
         "does not tell the two apart: a gain of synthetic chips as large would be missed as well."
+    )
+
+
+def _shown_by_few(metrics: pd.DataFrame, planted: pd.Series) -> str:
+    """Return in how many comparisons a few seeds show a planted difference, in words; empty if they were not counted."""
+    regimes = dict.fromkeys(part for part in planted["regime"].split(";"))
+    less = next(part for part in regimes if part.startswith("against=")).removeprefix("against=")
+    found = pick(metrics, "planted_detection_rate", arm=less)
+    wanted = {part for part in regimes if not part.startswith("against=")} | {f"group={SIZES[0]}"}
+    found = found[found["regime"].map(lambda regime: set(regime.split(";")) == wanted)]
+    return (
+        f"; {SIZES[0]} seeds show it in {100 * found['value'].iloc[0]:.0f} % of comparisons"
+        if len(found)
+        else ""
     )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from groundsynth.artifacts import write_metrics, write_table
 from groundsynth.benchmark.arms import REFERENCE, Arm, parse_arm
-from groundsynth.benchmark.false_alarms import HALF, aa_rows, check_plan, part_name
+from groundsynth.benchmark.false_alarms import HALF, SIZES, aa_rows, check_plan, part_name
 from groundsynth.benchmark.segmentation import BenchmarkData, read_primary, read_real, run_arms
 from groundsynth.config import Study
 from groundsynth.errors import GroundsynthError
@@ -22,8 +22,6 @@ from groundsynth.report.aa_figures import aa_caption, aa_figure
 from groundsynth.report.pooling import shared_classes
 from groundsynth.report.style import save_figure
 from groundsynth.seeds import rng
-
-SIZES = (3, 6)
 
 
 @dataclass(frozen=True)
