@@ -722,7 +722,7 @@ def aa_command(arguments: argparse.Namespace) -> None:
     fold = plan.folds[0] if len(plan.folds) == 1 else 0
     folder = project_root() / (arguments.output or measured_dir(study.study, "aa-test", fold, plan.run))
     metrics = run_aa_test(study, plan, folder, bar)
-    log_opening(study, f"aa-test {plan.run}".strip(), "real chips alone, nothing chosen", 2)
+    log_opening(study, f"aa-test {plan.run}".strip(), "real chips alone, nothing chosen", 2, folds=plan.folds)
     print(metrics[["arm", "regime", "metric", "value", "low", "high", "n", "seeds"]].to_string(index=False))
     print(aa_findings(metrics))
     print(folder)

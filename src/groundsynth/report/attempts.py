@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -44,13 +45,14 @@ def log_attempt(study: Study, what: str, opened: bool, note: str = "", **found: 
     Args:
         what: ``publish``, ``validation`` or the command that opened the test split.
         opened: whether test chips were looked at.
-        found: ``arms``, ``best_arm``, ``val_delta``, ``val_low``, ``val_high``; those of the benchmark by default.
+        found: ``arms``, ``best_arm``, ``val_delta``, ``val_low``, ``val_high``; those of the benchmark by default; and
+            ``folds``, if not those of the study.
     """
     row = {
         "study": study.study, "config_hash": config_hash(study), "what": what,
         "version": package_versions()["groundsynth"], "commit": git_commit(),
-        "folds": ";".join(map(str, study.folds)), **(found or best_on_validation(study)),
-        "test_opened": "yes" if opened else "no", "note": note,
+        "folds": ";".join(map(str, study.folds)),
+        **(found or best_on_validation(study)), "test_opened": "yes" if opened else "no", "note": note,
     }  # fmt: skip
     known = read_attempts()
     if (known[KEY] == [row[name] for name in KEY]).all(axis=1).any():
@@ -60,13 +62,17 @@ def log_attempt(study: Study, what: str, opened: bool, note: str = "", **found: 
     return True
 
 
-def log_opening(study: Study, command: str, note: str, arms: int = 0, best_arm: str = "") -> bool:
+def log_opening(
+    study: Study, command: str, note: str, arms: int = 0, best_arm: str = "", folds: Sequence[int] = ()
+) -> bool:
     """Append a row for a command that looked at test chips and compared no mixed arms on validation before.
 
     Args:
         note: what was looked at and what was chosen, in a few words.
+        folds: whose test chips were looked at, if not those of the study.
     """
     nothing = {"val_delta": None, "val_low": None, "val_high": None}
+    nothing |= {"folds": ";".join(map(str, folds))} if folds else {}
     return log_attempt(study, command, True, note, arms=arms, best_arm=best_arm, **nothing)
 
 
