@@ -20,30 +20,34 @@ from groundsynth.report.tables import (
 )
 
 WORDS = (
-    "**The same arms on every scene**, over all folds and several trainings of the generator: points of mIoU against "
+    "**The same arms on every scene{labels}**, over all folds and several trainings of the generator: points of mIoU against "
     "real chips alone, with as many steps where brackets name them, else with the usual number; 95 % intervals. "
     "Bold lies above or below 0; for arms that add generated chips to real ones, which were named beforehand, after "
-    "correction for their number. n: test blocks."
+    "correction for their number. n: {unit}."
 )
+PART = " with {percent} % of the labels"
 
 
-def scene_studies(folder: Path) -> dict[Path, pd.DataFrame]:
-    """Return the differences of every study that tests every block, with several generators and all labels, by folder.
+def scene_studies(folder: Path) -> dict[int, dict[Path, pd.DataFrame]]:
+    """Return the differences of every study that tests every block, with several generators, by folder.
 
     Args:
         folder: that of the published studies.
+
+    Returns:
+        by share of the labels in per cent, all of them first.
     """
-    found = {}
+    found: dict[int, dict[Path, pd.DataFrame]] = {}
     for root in separate_studies(folder):
         metrics = of_stages(read_table(root / "metrics.csv", "metrics"))
         fair = fair_differences(metrics)
-        if is_whole(fair) and label_percent(headline(metrics)) == 100:
-            found[root] = fair
-    return found
+        if is_whole(fair):
+            found.setdefault(label_percent(headline(metrics)), {})[root] = fair
+    return dict(sorted(found.items(), reverse=True))
 
 
 def scene_table(studies: dict[Path, pd.DataFrame]) -> pd.DataFrame:
-    """Return one row per arm and one column per study of :func:`scene_studies`.
+    """Return one row per arm and one column per study, those of one share in :func:`scene_studies`.
 
     Arms named beforehand that add generated chips to real ones, those of generated chips alone, then those without
     any; a dash where a study does not have an arm.
@@ -67,12 +71,19 @@ def _column(fair: pd.DataFrame) -> dict[str, str]:
 
 
 def scene_words(folder: Path) -> str:
-    """Return the table with what it shows, for the README; empty without a study that may carry verdicts."""
-    studies = scene_studies(folder)
-    if not studies:
-        return ""
+    """Return a table per share of the labels with what it shows, for the README; empty without a study with verdicts."""
+    return "\n\n".join(_words(percent, studies) for percent, studies in scene_studies(folder).items())
+
+
+def _words(percent: int, studies: dict[Path, pd.DataFrame]) -> str:
     titles = [
         f"`{root.name}`: {read_json(root / 'manifest.json', 'snakemake publish')['data']['title']}"
         for root in studies
     ]
-    return f"{WORDS}\n\n{markdown_table(scene_table(studies))}\n\nScenes: {'; '.join(titles)}."
+    about = {"labels": "", "unit": "test blocks"}
+    if percent < 100:
+        unit = "draws of the labelled blocks, each with a generator of its own, which intervals are over"
+        about = {"labels": PART.format(percent=percent), "unit": unit}
+    return (
+        f"{WORDS.format(**about)}\n\n{markdown_table(scene_table(studies))}\n\nScenes: {'; '.join(titles)}."
+    )
