@@ -47,6 +47,7 @@ STUDIES = (
     "grid_korea",
     "grid_zion",
     "korea10",
+    "korea10_unlabelled",
     "labels",
     "longer",
     "nc25",
