@@ -97,16 +97,13 @@ def label_worth(metrics: pd.DataFrame) -> str:
 
 def _shown_by_few(metrics: pd.DataFrame, planted: pd.Series) -> str:
     """Return in how many comparisons a few seeds show a planted difference, in words; empty if they were not counted."""
-    regimes = dict.fromkeys(part for part in planted["regime"].split(";"))
-    less = next(part for part in regimes if part.startswith("against=")).removeprefix("against=")
-    found = pick(metrics, "planted_detection_rate", arm=less)
-    wanted = {part for part in regimes if not part.startswith("against=")} | {f"group={SIZES[0]}"}
+    against, *rest = sorted(planted["regime"].split(";"), key=lambda part: not part.startswith("against="))
+    found = pick(metrics, "planted_detection_rate", arm=against.removeprefix("against="))
+    wanted = {*rest, f"group={SIZES[0]}"}
     found = found[found["regime"].map(lambda regime: set(regime.split(";")) == wanted)]
-    return (
-        f"; {SIZES[0]} seeds show it in {100 * found['value'].iloc[0]:.0f} % of comparisons"
-        if len(found)
-        else ""
-    )
+    if found.empty:
+        return ""
+    return f"; {SIZES[0]} seeds show it in {100 * found['value'].iloc[0]:.0f} % of comparisons"
 
 
 def _whole(values: pd.Series) -> str:
