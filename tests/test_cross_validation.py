@@ -141,8 +141,8 @@ def test_draws_of_the_labels_are_resampled_in_place_of_blocks():
         for fold, gain in enumerate(gains)
     ]
     systems, tables = {"real": "real", "real+mask": "mask"}, [pd.concat(drawn)]
-    about = ("s", tables, systems, [0], {"real+mask": "real"}, [], 4000, "labels=10%", 3)
-    rows = pd.DataFrame(cv.pooled_rows(*about, by_draw=True)).set_index(["metric", "arm", "class"])
+    about = ("s", tables, systems, [0], {"real+mask": "real"}, [], 4000)
+    rows = pd.DataFrame(cv.pooled_rows(*about, "labels=10%", 3)).set_index(["metric", "arm", "class"])
     found = rows.loc[("delta_miou", "real+mask", "")]
     half = student.ppf(0.975, 2) * gains.std(ddof=1) / np.sqrt(3)
     assert found["value"] == pytest.approx(gains.mean())

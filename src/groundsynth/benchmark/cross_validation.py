@@ -139,8 +139,7 @@ def pool_regime(folds: int, of_folds: int, generators: int, *more: str) -> str:
 
 def pooled_rows(
     study: str, tables: Sequence[pd.DataFrame], systems: dict[str, str], classes: Sequence[int],
-    primary: dict[str, str], pairs: Iterable[Pair], resamples: int, condition: str = "", of_folds: int = 0,
-    by_draw: bool = False,
+    primary: dict[str, str], pairs: Iterable[Pair], resamples: int, labels: str = "", of_folds: int = 0,
 ) -> list[dict]:  # fmt: skip
     """Return the rows of all folds and generators together.
 
@@ -155,16 +154,16 @@ def pooled_rows(
         classes: of the primary score.
         primary: arms that were named beforehand, and what each is compared with: ``real``, or real chips alone with
             as many steps.
-        condition: what holds for the whole study, such as ``labels=10%``.
+        labels: regime of a study of a part of them, such as ``labels=10%``. Every fold has a draw of labelled blocks
+            of its own then: folds, not blocks, are resampled, and are ``n``.
         of_folds: how many folds it takes to test every block once; fewer give no verdict.
-        by_draw: every fold has a draw of labelled blocks of its own: folds, not blocks, are resampled, and are ``n``.
     """
     arms, folds = list(systems), tables[0]["fold"].nunique()
     counts, units = stack_folds(tables, arms, "test"), UNITS
-    if by_draw:
+    if labels:
         counts, units = add_up_folds(counts, _folds_of_blocks(tables[0])), ("blocks",)
     row = partial(_row, study, systems, seeds=counts.shape[2], n=counts.shape[3])
-    regime = partial(pool_regime, folds, of_folds, len(tables), condition)
+    regime = partial(pool_regime, folds, of_folds, len(tables), labels)
     draws, values, rows, informed = {}, {}, [], _blocks_with(counts)
     for (metric, class_), score in pooled_scores(classes).items():
         key = metric, class_

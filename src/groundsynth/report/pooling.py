@@ -71,13 +71,10 @@ def pool_study(
     against = opponents(parsed)
     pairs += [Pair("miou", arm, other) for arm, other in against.items() if other != REFERENCE]
     pairs += [Pair("miou", arm.name, other.name) for arm, other in controls(parsed) if arm.name in primary]
-    conditions = {
-        part for regime in own["regime"] for part in regime.split(";") if part.startswith("labels=")
-    }
+    labels = {part for regime in own["regime"] for part in regime.split(";") if part.startswith("labels=")}
     rows = pooled_rows(
         study.study, tables, {arm: systems[arm] for arm in arms}, _shared_by_all(parts),
-        {arm: against[arm] for arm in primary if arm in arms}, pairs, study.benchmark.bootstrap, ";".join(conditions), study.data.folds,
-        by_draw=study.data.label_fraction < 1,
+        {arm: against[arm] for arm in primary if arm in arms}, pairs, study.benchmark.bootstrap, ";".join(labels), study.data.folds,
     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
 

@@ -25,7 +25,6 @@ WORDS = (
     "Bold lies above or below 0; for arms that add generated chips to real ones, which were named beforehand, after "
     "correction for their number. n: {unit}."
 )
-PART = " with {percent} % of the labels"
 
 
 def scene_studies(folder: Path) -> dict[int, dict[Path, pd.DataFrame]]:
@@ -83,7 +82,7 @@ def _words(percent: int, studies: dict[Path, pd.DataFrame]) -> str:
     about = {"labels": "", "unit": "test blocks"}
     if percent < 100:
         unit = "draws of the labelled blocks, each with a generator of its own, which intervals are over"
-        about = {"labels": PART.format(percent=percent), "unit": unit}
+        about = {"labels": f" with {percent} % of the labels", "unit": unit}
     return (
         f"{WORDS.format(**about)}\n\n{markdown_table(scene_table(studies))}\n\nScenes: {'; '.join(titles)}."
     )
